@@ -46,12 +46,16 @@ std_for() {
     rm -rf "$scratch"
 }
 
-# check_for TARGET OPTION…: whether everything compiles there. Nothing is linked, so
-# std needs no place and C code, which is checked by whoever wrote it, no compiler.
+# check_for TARGET OPTION…: whether everything compiles there, without a warning. Nothing
+# is linked, so std needs no place, C code, which is checked by whoever wrote it, no
+# compiler, and a library for Python no Python.
 check_for() {
-    local target=$1 name=${1//-/_}
+    local target=$1 name=${1//-/_} said
     shift
-    env RUSTC_BOOTSTRAP=1 "CC_$name=true" "AR_$name=true" PATH="/usr/bin:$PATH" \
+    said=$(mktemp)
+    env RUSTC_BOOTSTRAP=1 PYO3_NO_PYTHON=1 "CC_$name=true" "AR_$name=true" PATH="/usr/bin:$PATH" \
         cargo check --locked --target "$target" --target-dir "$TARGET_DIR/check" \
-        -Zbuild-std="$STD" --workspace "$@"
+        -Zbuild-std="$STD" --workspace "$@" 2>&1 | tee "$said"
+    ! grep '^warning: ' "$said" || return 1
+    rm "$said"
 }

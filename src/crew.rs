@@ -33,8 +33,8 @@ pub struct Crew {
     shutdown: Shutdown,
 }
 
-/// What all shards work with, and what the first has besides.
 /// Work of all shards: what they share, and what the first has besides.
+pub struct Work {
     /// State that they share.
     pub shared: Shared,
     /// Listener of the broker.
@@ -115,8 +115,8 @@ impl Crew {
     }
 }
 
-/// What a shard's thread works with.
 /// Duty of one shard's thread.
+struct Duty {
     mesh: Mesh<LocalSocket>,
     shared: Shared,
     listener: Option<LocalListener>,

@@ -18,8 +18,8 @@ use std::sync::{Arc, OnceLock, mpsc};
 
 use crate::broker::Shutdown;
 
-/// What is done once the name has changed, or could not.
 /// Function that is called once the name has changed, or could not.
+pub type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 /// An order to the thread that keeps the socket.
 pub enum Order {

@@ -16,7 +16,7 @@ use netcluster_wire::limits::MAX_CONTROL_PAYLOAD_BYTES;
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LinkRequest {
-    group: SocketAddr,
+    group: String,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     cluster: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -58,7 +58,7 @@ pub fn encode(options: &LinkOptions) -> Result<String, String> {
     }
 
     let request = LinkRequest {
-        group: options.group,
+        group: options.group.to_string(),
         cluster: Some(options.cluster.clone()),
         name: Some(options.name.clone()),
         groups: Some(options.groups),
@@ -91,6 +91,10 @@ impl LinkRequest {
     /// # Errors
     /// What is wrong with them.
     pub fn options(self, max_payload_bytes: usize) -> Result<LinkOptions, String> {
+        let group: SocketAddr = self.group.parse().map_err(|_| {
+            let example = netcluster_link::options::DEFAULT_GROUP;
+            format!("`{}` is no multicast address and port, such as {example}", self.group)
+        })?;
         let name = self.name.unwrap_or_else(|| match netcluster_platform::host_name() {
             name if name.is_empty() => "unnamed".to_owned(),
             name => name,
@@ -98,13 +102,13 @@ impl LinkRequest {
         let default = LinkOptions::new(name);
         let groups = match self.groups {
             Some(groups) => groups,
-            None if netcluster_link::options::is_reserved(self.group.ip()) => 1,
+            None if netcluster_link::options::is_reserved(group.ip()) => 1,
             None => default.groups,
         };
         let options = LinkOptions {
             cluster: self.cluster.unwrap_or(default.cluster),
             name: default.name,
-            group: self.group,
+            group,
             groups,
             unicast_port: self.unicast_port.filter(|port| *port != 0),
             interface: self.interface,
@@ -127,7 +131,7 @@ fn keys(texts: &[String]) -> Result<Keys, String> {
         return Err(format!("at most {MAX_KEYS} keys: the old one and the new one"));
     }
     let keys: Option<Vec<Key>> = texts.iter().map(|text| key(text)).collect();
-    let keys = keys.ok_or_else(|| format!("a key has {} digits of 16", 2 * KEY_BYTES))?;
+    let keys = keys.ok_or_else(|| format!("a key has {} hexadecimal digits", 2 * KEY_BYTES))?;
     if let [first, second] = keys.as_slice()
         && first.id() == second.id()
     {
@@ -138,7 +142,8 @@ fn keys(texts: &[String]) -> Result<Keys, String> {
 
 fn key(text: &str) -> Option<Key> {
     let mut bytes = [0; KEY_BYTES];
-    if text.len() != 2 * KEY_BYTES || !text.is_ascii() {
+    // A sign would be taken for a digit.
+    if text.len() != 2 * KEY_BYTES || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     for (at, byte) in bytes.iter_mut().enumerate() {
@@ -175,7 +180,7 @@ mod tests {
         options.keys = Keys::new(vec![Key::new([7; KEY_BYTES]), Key::new([0xf8; KEY_BYTES])]);
         let decoded = decode(&encode(&options).unwrap(), 1 << 20).unwrap();
         assert_eq!(format!("{decoded:?}"), format!("{options:?}"));
-        options.peers = vec!["x".repeat(300); 20];
+        options.peers = vec![format!("{}:1", "x".repeat(300)); 20];
         assert!(encode(&options).unwrap_err().contains("4096 bytes"));
     }
 
@@ -194,10 +199,15 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (json, words) in [
+            (r#"{"do":"link-open","group":"nonsense"}"#, "`nonsense` is no multicast address"),
+            (r#"{"do":"link-open","group":4454}"#, "expected a string"),
             (r#"{"do":"link-open","cluster":"x"}"#, "group"),
             (r#"{"do":"link-open","group":"239.1.2.3:4000","gruops":3}"#, "gruops"),
             (r#"{"do":"link-open","group":"10.1.2.3:4000"}"#, "no multicast address"),
-            (r#"{"do":"link-open","group":"239.1.2.3:4000","keys":["12"]}"#, "64 digits"),
+            (
+                r#"{"do":"link-open","group":"239.1.2.3:4000","keys":["12"]}"#,
+                "64 hexadecimal digits",
+            ),
             (r#"{"do":"link-open","group":"239.1.2.3:4000","groups":65}"#, "between 1 and 64"),
         ] {
             let error = decode(json, 1 << 20).unwrap_err();

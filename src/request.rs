@@ -129,7 +129,7 @@ impl Request {
     /// What is wrong with it.
     pub fn read(json: &[u8]) -> Result<Request, String> {
         let request = serde_json::from_slice(json)
-            .map_err(|error| format!("the request is no JSON as it should be: {error}"))?;
+            .map_err(|error| format!("the request is not understood: {error}"))?;
         match &request {
             Request::Kick(Kick { client: None, pid: None, .. })
             | Request::Kick(Kick { client: Some(_), pid: Some(_), .. }) => {
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named() {
         for (json, words) in [
-            ("", "no JSON"),
+            ("", "not understood"),
             ("{}", "missing field `do`"),
             (r#"{"do":"dance"}"#, "unknown variant `dance`"),
             (r#"{"do":"kick"}"#, "kick whom"),

@@ -4,6 +4,7 @@ mod support;
 
 use std::io::Write;
 
+use netcluster_client::{Client, Error};
 use support::{Broker, Process, backends, unprivileged, wait_until};
 
 /// Returns the options of a link on the loopback interface at this port, for a cluster of
@@ -71,7 +72,7 @@ fn clients_from_before_hear_other_machines_and_are_heard_there() {
                 there.run(&["emit", "to.here", channel, "--channel", channel]).succeeded();
                 assert_eq!(listeners[number].line(), format!("to.here {channel}"));
             }
-            open(&here, &link(port, "here")).failed(1, "the link is open already");
+            open(&here, &link(port, "here")).failed(1, "has its link already");
         }
     }
 }
@@ -94,6 +95,140 @@ fn only_root_and_the_brokers_user_may_open_the_link_and_mistakes_harm_nobody() {
     broker.run(&["emit", "log", "x"]).succeeded();
     open(&broker, &link(44_739, "here")).succeeded();
     assert_eq!(broker.status()["link"]["cluster"], "link-open");
+}
+
+/// Whoever may open the link may make mistakes by programs, too: none ends the broker, and
+/// each is told.
+#[test]
+fn settings_that_make_no_sense_are_refused_one_by_one() {
+    let broker = Broker::start("auto");
+    let client = Client::connect(broker.socket()).unwrap();
+    let with = |setting: &str| {
+        format!("{{\"do\":\"link-open\",\"group\":\"239.255.44.54:44743\",{setting}}}")
+    };
+    let key = "0123456789abcdef".repeat(4);
+    let long = "x".repeat(300);
+    let deep = format!("{}{}", "[".repeat(1000), "]".repeat(1000));
+    let names = |names: &str| names.to_owned();
+    let settings = [
+        (String::new(), names("not understood")),
+        (deep, names("not understood")),
+        ("\u{fffd}{".to_owned(), names("not understood")),
+        ("{\"do\":\"link-open\",\"group\":\"\"}".to_owned(), names("no multicast address")),
+        (
+            "{\"do\":\"link-open\",\"group\":\"127.0.0.1:44743\"}".to_owned(),
+            names("no multicast address"),
+        ),
+        ("{\"do\":\"link-open\",\"group\":\"239.255.44.54:0\"}".to_owned(), names("port")),
+        (with("\"groups\":0"), names("groups")),
+        (with("\"groups\":256"), names("256")),
+        (with("\"groups\":-1"), names("-1")),
+        (with("\"packet_bytes\":0"), names("mtu")),
+        (with("\"packet_bytes\":18446744073709551615"), names("mtu")),
+        (with("\"rate\":0"), names("rate")),
+        (with("\"history_bytes\":0"), names("history")),
+        (with("\"history_bytes\":18446744073709551615"), names("history")),
+        (with("\"receive_buffer_bytes\":0"), names("receive-buffer")),
+        (with("\"receive_buffer_bytes\":18446744073709551615"), names("receive-buffer")),
+        (with(&format!("\"cluster\":\"{long}\"")), names("cluster")),
+        (with(&format!("\"name\":\"{long}\"")), names("node-name")),
+        (with("\"interface\":\"\""), names("interface")),
+        (with(&format!("\"interface\":\"{long}\"")), names("interface")),
+        (with("\"interface\":\"192.0.2.77\""), names("192.0.2.77")),
+        (with("\"keys\":[\"\"]"), names("64 hexadecimal digits")),
+        (with(&format!("\"keys\":[\"{}\"]", &key[1..])), names("64 hexadecimal digits")),
+        (with(&format!("\"keys\":[\"{}+f\"]", &key[2..])), names("64 hexadecimal digits")),
+        (with(&format!("\"keys\":[\"{key}\",\"{key}\"]")), names("the same key twice")),
+        (with(&format!("\"keys\":[\"{key}\",\"{key}\",\"{key}\"]")), names("at most 2 keys")),
+        (with("\"peers\":[\"\"]"), names("no host and port")),
+        (with("\"peers\":[\"a b:1\"]"), names("no host and port")),
+        (with("\"peers\":[\"a:0\"]"), names("no host and port")),
+        (with("\"pressured\":[\"\"]"), names("channel")),
+    ];
+    for (json, words) in settings {
+        let refused = client.control(&json).unwrap_err().to_string();
+        let as_it_was = broker.status()["link"].is_null();
+        assert!(as_it_was && refused.contains(&words), "{json:.100}: no {words:?}: {refused:?}");
+    }
+    client.ping().unwrap();
+    open(&broker, &link(44_743, "here")).succeeded();
+}
+
+/// One of all who ask at once gets it; the others are told.
+#[test]
+fn of_many_who_ask_at_once_one_opens_the_link() {
+    for shards in ["1", "2"] {
+        let broker = Broker::start_with("auto", &["--shards", shards]);
+        let request = format!(
+            "{{\"do\":\"link-open\",\"group\":\"239.255.44.54:44745\",\"interface\":\"{}\"}}",
+            support::loopback()
+        );
+        let asking: Vec<_> = (0..16)
+            .map(|_| {
+                let (client, request) =
+                    (Client::connect(broker.socket()).unwrap(), request.clone());
+                std::thread::spawn(move || client.control(&request))
+            })
+            .collect();
+        let answers: Vec<_> = asking.into_iter().map(|it| it.join().unwrap()).collect();
+        let (opened, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+        assert_eq!(opened.len(), 1, "{refused:?}");
+        let told = |refused: Result<_, Error>| refused.unwrap_err().to_string().contains("already");
+        assert!(refused.into_iter().all(told));
+        assert!(broker.status()["link"].is_object());
+    }
+}
+
+/// A port that another has makes no half of a link: with another port it opens.
+#[test]
+fn a_port_that_is_taken_is_told_and_the_link_can_be_opened_by_another() {
+    let broker = Broker::start("auto");
+    let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let mut options = link(44_747, "here");
+    options.extend(["--unicast-port".to_owned(), port.clone()]);
+    let done = open(&broker, &options).failed(1, &port);
+    assert!(!done.stderr.contains("warning"), "of a link that is not there: {done:?}");
+    assert!(broker.status()["link"].is_null());
+    drop(taken);
+    let done = open(&broker, &options).succeeded();
+    assert!(done.stderr.contains("warning: the link is open: whoever reaches it"), "{done:?}");
+}
+
+/// Whoever asks while the broker ends, or goes before the answer, harms nobody.
+#[test]
+fn a_link_that_is_asked_for_while_the_broker_ends_or_by_who_is_gone_harms_nobody() {
+    let request = |port: u16| {
+        let interface = support::loopback();
+        format!(
+            "{{\"do\":\"link-open\",\"group\":\"239.255.44.54:{port}\",\"interface\":\"{interface}\"}}"
+        )
+    };
+    for round in 0..8 {
+        let broker = Broker::start_with("auto", &["--shards", "2"]);
+        let client = Client::connect(broker.socket()).unwrap();
+        let asking = std::thread::spawn(move || client.control(&request(44_749)));
+        if round % 2 == 0 {
+            std::thread::yield_now();
+        }
+        if support::has_signals() {
+            broker.process.signal(support::Signal::TERM);
+            broker.process.finish().succeeded();
+        }
+        // Opened, refused, or the connection ended before the answer.
+        let _ = asking.join().unwrap();
+    }
+    let broker = Broker::start_with("auto", &["--shards", "2"]);
+    let options = link(44_751, "here");
+    let arguments: Vec<&str> =
+        ["link", "open"].into_iter().chain(options.iter().map(String::as_str)).collect();
+    // Dropping it kills it.
+    drop(Process::start(broker.command(&arguments)));
+    broker.run(&["emit", "log", "x"]).succeeded();
+    // Either it came to asking, or it did not.
+    let again = open(&broker, &options);
+    assert!(again.status.success() || again.stderr.contains("already"), "{again:?}");
+    wait_until("it has its link", || broker.status()["link"].is_object());
 }
 
 #[test]

@@ -98,6 +98,15 @@ fn a_broker_whose_parent_had_ended_before_it_began_ends_at_once() {
     assert!(done.stderr.contains("the process that started this broker has ended"), "{done:?}");
 }
 
+#[test]
+fn a_parent_is_a_process() {
+    for parent in ["0", "-1", "x", ""] {
+        let flag = format!("--die-with-parent={parent}");
+        let serve = command(["serve", "--socket", support::NO_SOCKET, &flag]);
+        Process::start(serve).finish().failed(2, "--die-with-parent");
+    }
+}
+
 /// Datagrams as `Type=notify` of systemd wants them, at a path and at a name without a file.
 #[cfg(unix)]
 #[test]

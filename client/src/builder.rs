@@ -8,6 +8,7 @@ use netcluster_wire::{Hello, Source};
 
 use crate::blocking::Client;
 use crate::core::Reconnect;
+use crate::core::session::Outbound;
 use crate::error::Error;
 use crate::lifecycle::{Lifecycle, LifecycleListener};
 
@@ -102,6 +103,22 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
+    /// Checks what connecting checks before it asks anybody: the names.
+    ///
+    /// ```
+    /// use netcluster_client::Client;
+    ///
+    /// let error = Client::builder().channel("").check().unwrap_err();
+    /// assert!(error.to_string().starts_with("channel name refused"));
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ChannelName`] and [`Error::ClientName`].
+    pub fn check(&self) -> Result<(), Error> {
+        let hello = self.options.hello(Source::NONE);
+        Outbound::new().hello(&mut Vec::new(), &self.options.channel, &hello)
+    }
+
     /// The channel: only clients of the same one hear each other.
     ///
     /// ```

@@ -85,6 +85,10 @@ pub enum Error {
     Protocol(String),
     /// The event's name is not allowed.
     Name(NameError),
+    /// The channel's name is not allowed.
+    ChannelName(NameError),
+    /// The client's own name is not allowed.
+    ClientName(NameError),
     /// The pattern is not allowed.
     Pattern(PatternError),
     /// The broker refused the pattern.
@@ -223,6 +227,8 @@ impl fmt::Display for Error {
                 write!(formatter, "the other end broke the protocol (is it a netcluster broker?): {text}")
             }
             Error::Name(error) => write!(formatter, "event name refused: {error}"),
+            Error::ChannelName(error) => write!(formatter, "channel name refused: {error}"),
+            Error::ClientName(error) => write!(formatter, "client name refused: {error}"),
             Error::Pattern(error) => write!(formatter, "pattern refused: {error}"),
             Error::PatternRefused(text) => {
                 write!(formatter, "pattern refused by the broker: {}", Escaped::text(text))
@@ -272,7 +278,9 @@ impl std::error::Error for Error {
             | Error::Connect { source, .. }
             | Error::Disconnected(DisconnectReason::ConnectionLost(source))
             | Error::Thread(source) => Some(&**source),
-            Error::Name(source) => Some(source),
+            Error::Name(source) | Error::ChannelName(source) | Error::ClientName(source) => {
+                Some(source)
+            }
             Error::Pattern(source) => Some(source),
             Error::Text(source) => Some(source),
             #[cfg(feature = "json")]

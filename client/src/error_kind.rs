@@ -29,7 +29,7 @@ pub enum ErrorKind {
     Version,
     /// The broker sent bytes that are no protocol.
     Protocol,
-    /// The event's name is not allowed.
+    /// A name is not allowed: an event's, the channel's or the client's.
     Name,
     /// The pattern is not allowed.
     Pattern,
@@ -128,7 +128,7 @@ impl Error {
             Error::ClosedByBroker { .. } => ErrorKind::ClosedByBroker,
             Error::Version(_) => ErrorKind::Version,
             Error::Protocol(_) => ErrorKind::Protocol,
-            Error::Name(_) => ErrorKind::Name,
+            Error::Name(_) | Error::ChannelName(_) | Error::ClientName(_) => ErrorKind::Name,
             Error::Pattern(_) => ErrorKind::Pattern,
             Error::PatternRefused(_) => ErrorKind::PatternRefused,
             Error::Refused(_) => ErrorKind::Refused,

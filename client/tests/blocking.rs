@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 #[cfg(target_os = "linux")]
 use std::time::{Duration, Instant};
 
-use netcluster_client::{Client, Error};
+use netcluster_client::{Client, Encoding, Error};
 use support::{Broker, PATIENCE, wait_until};
 #[cfg(target_os = "linux")]
 #[test]
@@ -94,6 +94,49 @@ fn a_thread_that_tries_gets_backpressure_where_another_would_wait() {
     client.disconnect().unwrap();
     assert_eq!(broker.events(), emitted + 1, "nothing accepted is lost");
     assert!(matches!(client.try_emit("late", ""), Err(Error::Disconnected(_))));
+}
+
+#[test]
+fn an_emit_that_waits_for_room_asks_whether_to_wait_on() {
+    let broker = Broker::start();
+    let client = Client::builder().max_buffer(1 << 20).connect(&broker.path).unwrap();
+    broker.state.stalled.store(true, SeqCst);
+    let emit = |go_on: &mut dyn FnMut() -> bool| {
+        client.emit_while("flood", Encoding::Bytes, [0; 1000], go_on)
+    };
+    let (mut emitted, mut asked) = (0, 0);
+    let mut stop = || {
+        asked += 1;
+        asked < 3
+    };
+    let error = loop {
+        match emit(&mut stop) {
+            Ok(()) => emitted += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, Error::Backpressure), "{error:?}");
+    assert!(emitted >= 1000, "{emitted}");
+    assert_eq!(asked, 3);
+    // Once there is room it is emitted, whatever others emit meanwhile.
+    let others: Vec<_> = (0..3)
+        .map(|_| {
+            let client = client.clone();
+            std::thread::spawn(move || {
+                (0..20_000).for_each(|_| client.emit("flood", [0; 1000]).unwrap());
+            })
+        })
+        .collect();
+    let broker_state = &broker.state;
+    let mut resume = || {
+        broker_state.stalled.store(false, SeqCst);
+        true
+    };
+    (0..20_000).for_each(|_| emit(&mut resume).unwrap());
+    others.into_iter().for_each(|other| other.join().unwrap());
+    client.disconnect().unwrap();
+    assert_eq!(broker.events(), emitted + 80_000, "nothing accepted is lost");
+    assert!(matches!(emit(&mut || true), Err(Error::Disconnected(_))));
 }
 
 #[test]

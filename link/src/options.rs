@@ -1,8 +1,5 @@
 //! Options of the link as command line and file give them, checked.
 //!
-//! Names of peers are not resolved here, nor is an interface looked for: whether they exist
-//! changes while the broker runs.
-//!
 //! Names of peers are not resolved here, nor is an interface looked for: whether
 //! they exist changes while the broker runs.
 //!
@@ -10,6 +7,8 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use netcluster_wire::check_channel;
+use netcluster_wire::escape::Escaped;
 use netcluster_wire::link::limits::{
     DEFAULT_PACKET_BYTES, MAX_DATAGRAM_BYTES, MAX_GROUPS, MIN_DATAGRAM_BYTES,
 };
@@ -138,6 +137,7 @@ impl LinkOptions {
         self.check_names()?;
         self.check_group()?;
         self.check_interface()?;
+        self.check_lists()?;
         require((MIN_PACKET_BYTES..=MAX_PACKET_BYTES).contains(&self.packet_bytes), || {
             format!(
                 "mtu must be between {MIN_PACKET_BYTES} and {MAX_PACKET_BYTES} bytes: \
@@ -172,6 +172,23 @@ impl LinkOptions {
             require(!name.chars().any(char::is_control), || {
                 format!("{setting} must have no control characters")
             })?;
+        }
+        Ok(())
+    }
+
+    fn check_lists(&self) -> Result<(), String> {
+        for peer in &self.peers {
+            let has_port = |(host, port): (&str, &str)| {
+                let is_host = !host.is_empty() && !host.contains([' ', '\t', '\n', '\0']);
+                is_host && port.parse::<u16>().is_ok_and(|port| port != 0)
+            };
+            require(peer.rsplit_once(':').is_some_and(has_port), || {
+                format!("peer `{}` is no host and port, such as db1:4454", Escaped::text(peer))
+            })?;
+        }
+        for channel in &self.pressured {
+            check_channel(channel.as_bytes())
+                .map_err(|error| format!("channel with cluster-pressure refused: {error}"))?;
         }
         Ok(())
     }

@@ -22,7 +22,8 @@ use super::values::{self, Channel};
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  it worked; also when ended by Ctrl-C, or because nobody reads the output
+  0  it worked; also when ended by Ctrl-C with nothing left undone, or because nobody reads the
+     output; an `emit` or `demo` that is interrupted ends by the signal (130 in a shell)
   1  it failed
   2  the command line or the configuration is wrong
   3  no broker answers, or the connection to it ended
@@ -38,7 +39,7 @@ A minute's tour:
   netcluster peers                see the brokers of other machines";
 
 const SERVE_EXAMPLES: &str = "\
-Sizes are bytes or a number with KiB, MiB or GiB; durations a number with us, ms, s or min.
+Sizes are bytes or a number with KiB, MiB or GiB; durations a number with us, ms, s, min or h.
 All settings may be in the file too, by the same names, in TOML; `netcluster config init` writes
 one that explains them:
 
@@ -72,7 +73,10 @@ Examples:
 const EMIT_EXAMPLES: &str = "\
 It ends when the broker has queued the events for all their listeners. While it reads lines it
 outlives brokers: it says when the connection breaks, goes on when it is back, and fails at the
-end if events were on their way.
+end if events were on their way. At the end it waits for a broker that is gone only with --wait.
+
+Ctrl-C ends the lines: what was read still arrives if that takes no more than a second. Else, and
+before a broker answers, it says what may not have arrived, and ends by the signal.
 
 Data and lines are emitted as text (what is not UTF-8 as bytes), with --json as JSON, files as
 bytes: listeners in other languages get a string, a value or bytes.
@@ -106,9 +110,25 @@ const STATUS_EXAMPLES: &str = "\
 Of very many clients and channels it has those with the longest queues and the most clients;
 `netcluster clients` and `channels` have all.
 
+Columns of clients:
+  LISTENERS         patterns that it listens to
+  IN, OUT           events that it emitted, and that it was sent
+  QUEUED, OF        what waits to be sent to it, and how much of that makes its emitters wait
+  DROPPED           events that it lost because it is a `latest` listener
+  STATE             what it does, and whom it waits for
+
+Columns of shards, which are the broker's threads, since it began:
+  BUFFERS, OF SIZE  buffers that it receives into, and the size of each
+  PINNED            of these, those that hold events which wait to be sent
+  STARVED           times that receiving stopped because all were pinned
+  SYSCALLS          system calls
+  RECEIVES, SENDS   receives from clients, and sends to them
+  BLOCKED           sends that a client's socket took only in part: it does not keep up
+
 Examples:
   netcluster status
-  netcluster status --totals --json | jq .totals.events_in_per_s";
+  netcluster status --totals --json | jq .totals.events_in_per_s
+  netcluster status --json | jq '.clients[] | select(.queued_bytes > 0)'";
 
 const PEERS_EXAMPLES: &str = "\
 Columns, since the peer was found:
@@ -202,8 +222,8 @@ pub struct ServeArgs {
     /// End in order when the process that started this one has ended; with its PID also if that
     /// was before this one began (Windows: when standard input ends)
     #[arg(long, value_name = "PID", num_args = 0..=1, require_equals = true,
-          default_missing_value = "0")]
-    pub die_with_parent: Option<u32>,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub die_with_parent: Option<Option<u32>>,
     /// The settings.
     #[command(flatten)]
     pub settings: Settings,
@@ -217,7 +237,7 @@ pub struct SocketArgs {
     /// system's, /run/netcluster/default.sock]
     #[arg(long, value_name = "PATH")]
     pub socket: Option<PathBuf>,
-    /// Wait so long for a broker that is not there yet
+    /// Wait so long for a broker that is not there yet, for example 500ms, 0.5s or 2min
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub wait: Option<Duration>,
 }

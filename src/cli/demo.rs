@@ -17,6 +17,8 @@ use netcluster_client::Client;
 
 use super::args::DemoArgs;
 use super::failure::Failure;
+use super::output::notice;
+use super::signals::{self, Outcome};
 use super::values::BackendName;
 #[cfg(unix)]
 use unix::Place;
@@ -33,11 +35,18 @@ const LOOK_EVERY_EVENTS: u64 = 256;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Shows events flowing.
-pub fn run(args: &DemoArgs) -> Result<(), Failure> {
-    match play(args) {
-        Err(Stop::Output(error)) => Failure::output(&error),
-        Err(Stop::Failed(failure)) => Err(failure),
-        Ok(()) => Ok(()),
+pub fn run(args: DemoArgs) -> Result<(), Failure> {
+    let place = Arc::new(Place::new()?);
+    let shown = Arc::clone(&place);
+    match signals::until_first(move || play(&args, &shown))? {
+        Outcome::Done(Err(Stop::Output(error))) => Failure::output(&error),
+        Outcome::Done(Err(Stop::Failed(failure))) => Err(failure),
+        Outcome::Done(Ok(())) => Ok(()),
+        Outcome::Interrupted(request) => {
+            place.remove();
+            notice("the demo was interrupted");
+            request.end()
+        }
     }
 }
 
@@ -58,11 +67,9 @@ impl From<netcluster_client::Error> for Stop {
     }
 }
 
-fn play(args: &DemoArgs) -> Result<(), Stop> {
-    // Declared first: its directory goes last.
-    let place = Place::new().map_err(Stop::Failed)?;
+fn play(args: &DemoArgs, place: &Place) -> Result<(), Stop> {
     let mut out = io::stdout();
-    let broker = start_broker(args, &place).map_err(Stop::Failed)?;
+    let broker = start_broker(args, place).map_err(Stop::Failed)?;
     writeln!(out, "A broker, a listener and an emitter, for once in one process.\n")?;
     let shards = broker.shards();
     writeln!(

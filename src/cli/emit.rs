@@ -4,38 +4,97 @@ use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::Path;
+use std::sync::{Arc, OnceLock, mpsc};
+use std::thread;
 use std::time::Duration;
 
-use netcluster_client::{Client, Encoding, Reconnect};
+use netcluster_client::{Client, Encoding, Error, Reconnect};
 
 use super::args::EmitArgs;
 use super::failure::{Code, Failure};
 use super::json;
 use super::render::escaped;
-use super::standing::Standing;
+use super::signals::{self, Outcome};
+use super::standing::{Standing, tell_slow};
 
 /// Longest wait at the end until all events are queued for their listeners: longer
 /// than a broker bears with a stuck listener, many times over.
 const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Time that a signal leaves to what was emitted before it.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Stands for standard input where a file is named.
 const STANDARD_INPUT: &str = "-";
 
-/// Emits.
-pub fn run(args: &EmitArgs) -> Result<(), Failure> {
+/// Progress of emitting, for who ends it.
+#[derive(Clone, Default)]
+struct Progress {
+    client: Arc<OnceLock<Client>>,
+    standing: Standing,
+}
+
+impl Progress {
+    /// Notes that there is a connection.
+    fn connected(&self, client: Client) -> Client {
+        self.client.get_or_init(|| client).clone()
+    }
+}
+
+/// Emits, until a signal comes.
+pub fn run(args: EmitArgs) -> Result<(), Failure> {
     // Before connecting, so that a mistake is told even without a broker.
     netcluster_wire::name::check_event(args.event.as_bytes())
         .map_err(|error| Failure::usage(format_args!("event name refused: {error}")))?;
+    let reads_lines = args.data.is_none() && args.file.is_none();
+    let progress = Progress::default();
+    let worker = progress.clone();
+    match signals::until_first(move || work(&args, &worker))? {
+        Outcome::Done(done) => done,
+        Outcome::Interrupted(request) => {
+            if let Err(why) = interrupted(&progress, reads_lines) {
+                why.print();
+                request.end();
+            }
+            Ok(())
+        }
+    }
+}
+
+fn work(args: &EmitArgs, progress: &Progress) -> Result<(), Failure> {
     match (&args.data, &args.file) {
         (Some(data), _) => {
             let data = prepare(args, data.as_bytes(), Encoding::Text)
                 .map_err(|error| error.context("DATA"))?;
-            let client = connect_once(args)?;
+            let client = progress.connected(connect_once(args)?);
             finish(&client, emit(args, &client, &data))
         }
-        (None, Some(file)) => emit_file(args, file),
-        (None, None) => emit_lines(args),
+        (None, Some(file)) => emit_file(args, file, progress),
+        (None, None) => emit_lines(args, progress),
     }
+}
+
+/// Ends after a signal: as at the end of the input, if that takes no more than a moment.
+fn interrupted(progress: &Progress, reads_lines: bool) -> Result<(), Failure> {
+    let nothing = || Failure::other("interrupted before anything was emitted");
+    let client = progress.client.get().cloned().ok_or_else(nothing)?;
+    let (ended, end) = mpsc::channel();
+    let leaving = client.clone();
+    let leave = move || drop(ended.send(leaving.disconnect()));
+    let left = thread::Builder::new().name("leave".into()).spawn(leave);
+    let left = left.is_ok() && matches!(end.recv_timeout(GRACE), Ok(Ok(())));
+    let (confirmed, last) = (client.confirmed_sequence(), client.last_sequence());
+    if left && (reads_lines || last > 0) {
+        return progress.standing.check_doubts();
+    }
+    Err(match last.saturating_sub(confirmed) {
+        0 => nothing(),
+        _ if reads_lines => Failure::other(format_args!(
+            "interrupted: lines {} to {last} may not have arrived",
+            confirmed + 1
+        )),
+        _ => Failure::other("interrupted: the event may not have arrived"),
+    })
 }
 
 /// Connects for one event: if the connection breaks behind it, it is in doubt, and that
@@ -52,6 +111,9 @@ fn connect_once(args: &EmitArgs) -> Result<Client, Failure> {
 
 /// Disconnects, also after a mistake: what was emitted before it is to arrive.
 fn finish(client: &Client, emitted: Result<(), Failure>) -> Result<(), Failure> {
+    if let Err(Error::Timeout { .. }) = client.ping() {
+        tell_slow();
+    }
     let disconnected = client.disconnect().map_err(Failure::from);
     emitted.and(disconnected)
 }
@@ -77,7 +139,7 @@ fn counted(number: u64, what: &str) -> String {
 }
 
 /// Emits a file as one event.
-fn emit_file(args: &EmitArgs, file: &Path) -> Result<(), Failure> {
+fn emit_file(args: &EmitArgs, file: &Path, progress: &Progress) -> Result<(), Failure> {
     let name = if file == Path::new(STANDARD_INPUT) { "standard input" } else { "the file" };
     let unreadable = |error: io::Error| {
         let text = format!("cannot read {name} {}: {error}", file.display());
@@ -88,7 +150,7 @@ fn emit_file(args: &EmitArgs, file: &Path) -> Result<(), Failure> {
     } else {
         Box::new(File::open(file).map_err(unreadable)?)
     };
-    let client = connect_once(args)?;
+    let client = progress.connected(connect_once(args)?);
     let limit = client.max_payload();
     let mut data = Vec::new();
     // No more than could be emitted, however large the file.
@@ -106,16 +168,17 @@ fn emit_file(args: &EmitArgs, file: &Path) -> Result<(), Failure> {
 }
 
 /// Emits each line, over restarts of the broker.
-fn emit_lines(args: &EmitArgs) -> Result<(), Failure> {
-    let standing = Standing::default();
+fn emit_lines(args: &EmitArgs, progress: &Progress) -> Result<(), Failure> {
+    let standing = &progress.standing;
     let builder = Client::builder()
         .channel(&args.channel.0)
         .name("netcluster emit")
         .disconnect_timeout(DISCONNECT_TIMEOUT)
         .on_lifecycle(standing.listener());
-    let client = args.socket.connect(builder)?;
-    let emitted = standing.while_confirming(&client, || read_lines(args, &client, &standing));
-    let settled = standing.settle(&client, DISCONNECT_TIMEOUT);
+    let client = progress.connected(args.socket.connect(builder)?);
+    let emitted = standing.while_confirming(&client, || read_lines(args, &client, standing));
+    let wait = args.socket.wait.unwrap_or_default();
+    let settled = standing.settle(&client, wait, DISCONNECT_TIMEOUT);
     let ended = finish(&client, emitted.and(settled));
     ended.and_then(|()| standing.check_doubts())
 }

@@ -110,7 +110,11 @@ impl fmt::Display for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
         let code = match &error {
-            Error::Name(_) | Error::Pattern(_) | Error::PatternRefused(_) => Code::Usage,
+            Error::Name(_)
+            | Error::ChannelName(_)
+            | Error::ClientName(_)
+            | Error::Pattern(_)
+            | Error::PatternRefused(_) => Code::Usage,
             Error::BrokerNotRunning { .. }
             | Error::NoneAnswers { .. }
             | Error::PermissionDenied { .. }

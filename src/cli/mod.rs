@@ -65,7 +65,7 @@ pub fn run() -> ExitCode {
         Command::Serve(args) => serve::run(args),
         Command::Config(args) => config::run(args),
         Command::Service(args) => service::run(args),
-        Command::Emit(args) => emit::run(&args),
+        Command::Emit(args) => emit::run(args),
         Command::On(args) => on::run(args),
         Command::Record(args) => record::run(&args),
         Command::Replay(args) => replay::run(&args),
@@ -78,7 +78,7 @@ pub fn run() -> ExitCode {
         Command::LogLevel(args) => control::log_level(&args),
         Command::Reload(args) => control::reload(&args),
         Command::Link(args) => link::run(&args),
-        Command::Demo(args) => demo::run(&args),
+        Command::Demo(args) => demo::run(args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     };

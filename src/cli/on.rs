@@ -48,7 +48,7 @@ pub fn run(args: OnArgs) -> Result<(), Failure> {
     let thread = |error: io::Error| Failure::other(format_args!("cannot start a thread: {error}"));
     let output = Output::start().map_err(thread)?;
     let ending = Arc::clone(&output);
-    signals::on_first(move || ending.end(End::Signal))?;
+    signals::on_first(move |_| ending.end(End::Signal))?;
 
     let args = Arc::new(args);
     let listening = Arc::new(AtomicBool::new(false));

@@ -118,7 +118,7 @@ pub fn run(args: &RecordArgs) -> Result<(), Failure> {
     let series = Series::begin(&args.file, about, limits)?;
     recorder.begin(series);
     let ending = Arc::clone(&recorder);
-    signals::on_first(move || ending.end(End::Wanted))?;
+    signals::on_first(move |_| ending.end(End::Wanted))?;
     let listened = listen(args, &client, &recorder);
     let end = match listened {
         Ok(()) => recorder.wait(deadline),

@@ -118,7 +118,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
         bus_channel = bus_channel.or_else(|| reader.bus_channel().map(str::to_owned));
     }
     let (ended, end) = mpsc::channel();
-    signals::on_first(move || {
+    signals::on_first(move |_| {
         // Nobody listens if it has ended anyway.
         let _ = ended.send(());
     })?;

@@ -63,7 +63,7 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
         parent.end_with(&ending)?;
     }
     let signalled = ending.clone();
-    signals::on_first(move || {
+    signals::on_first(move |_| {
         tracing::info!("shutting down; another signal ends at once");
         signalled.begin();
     })?;

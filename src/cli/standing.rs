@@ -17,11 +17,14 @@ use super::output::notice;
 /// doubt when a broker dies.
 const CONFIRM_EVERY: Duration = Duration::from_millis(100);
 
+/// Time that a broker has to be back at the end of the lines: as long as a restart takes.
+const RESTART_GRACE: Duration = Duration::from_secs(1);
+
 /// A connection that is back need not have noticed it yet.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// State of the connection: the module says of what.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Standing {
     shared: Arc<Shared>,
 }
@@ -87,17 +90,35 @@ impl Standing {
         }
     }
 
-    /// Waits until the broker has confirmed everything, a new one if need be.
-    pub fn settle(&self, client: &Client, patience: Duration) -> Result<(), Failure> {
+    /// Waits until the broker has confirmed everything; for `patience` while there is one, no
+    /// longer than `wait` for another one.
+    pub fn settle(
+        &self,
+        client: &Client,
+        wait: Duration,
+        patience: Duration,
+    ) -> Result<(), Failure> {
         let deadline = Instant::now() + patience;
+        let mut absent_until = None;
         loop {
-            match client.ping() {
+            let error = match client.ping() {
                 Ok(_) => return Ok(()),
-                Err(error) if Instant::now() >= deadline => return Err(error.into()),
-                Err(Error::NotConnected | Error::Timeout { .. } | Error::Backpressure) => {
-                    self.wait_connected(Some(deadline))?;
+                Err(error) => error,
+            };
+            let now = Instant::now();
+            match error {
+                Error::NotConnected => {
+                    let until = *absent_until.get_or_insert(now + wait.max(RESTART_GRACE));
+                    if now >= until {
+                        return Err(gone(client));
+                    }
+                    self.wait_connected(Some(until))?;
                 }
-                Err(error) => return Err(error.into()),
+                Error::Timeout { .. } | Error::Backpressure if now < deadline => {
+                    tell_slow();
+                    self.wait_connected(Some(now + LOOK_AGAIN))?;
+                }
+                error => return Err(error.into()),
             }
         }
     }
@@ -115,6 +136,25 @@ impl Standing {
             )),
         }
     }
+}
+
+/// Tells that the broker does not answer yet.
+pub fn tell_slow() {
+    notice(
+        "no answer yet: the broker, or a listener, does not keep up; still waiting, Ctrl-C ends it",
+    );
+}
+
+/// Makes the failure that there is no broker to confirm what was emitted.
+fn gone(client: &Client) -> Failure {
+    let (confirmed, last) = (client.confirmed_sequence(), client.last_sequence());
+    let lines = match last.saturating_sub(confirmed) {
+        0 => String::new(),
+        _ => format!("; lines {} to {last} may not have arrived", confirmed + 1),
+    };
+    let socket = client.socket().display();
+    let text = format!("no broker answers at {socket} any more{lines}; --wait waits for another");
+    Failure::new(Code::NoBroker, text)
 }
 
 impl Shared {

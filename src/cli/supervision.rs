@@ -28,9 +28,6 @@ const WATCHDOG_OF_SUCCESSOR: Duration = Duration::from_secs(30);
 /// Whether this process has taken the place of another one as the service.
 static HAS_TAKEN_OVER: AtomicBool = AtomicBool::new(false);
 
-/// Value of `--die-with-parent` that names no process.
-pub const ANY_PARENT: u32 = 0;
-
 /// The end of a broker, which several may ask for.
 #[derive(Clone)]
 pub struct Ending(Arc<Mutex<State>>);
@@ -67,9 +64,9 @@ impl Ending {
 pub struct Watch(Option<Parent>);
 
 impl Watch {
-    /// Begins to watch; `parent` is that process's number, or [`ANY_PARENT`].
-    pub fn begin(parent: u32) -> Watch {
-        Watch(Parent::watch((parent != ANY_PARENT).then_some(parent)))
+    /// Begins to watch; `parent` is that process's number, if it is known.
+    pub fn begin(parent: Option<u32>) -> Watch {
+        Watch(Parent::watch(parent))
     }
 
     /// Has the broker end when that process does, or has.

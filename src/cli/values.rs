@@ -11,6 +11,9 @@ use netcluster::SharedMemory;
 use netcluster_platform::{BackendChoice, Group};
 use serde::de::{Error, Visitor};
 
+/// Most digits of a time behind its dot.
+const MAX_FRACTION_DIGITS: usize = 6;
+
 /// A number of bytes: `65536`, `64KiB`, `8MiB`, `1GiB`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub usize);
@@ -34,7 +37,7 @@ impl FromStr for Size {
     }
 }
 
-/// A time: `100us`, `500ms`, `5s`, `2min`.
+/// A time: `100us`, `500ms`, `0.5s`, `2min`, `1h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Period(pub Duration);
 
@@ -43,18 +46,36 @@ impl FromStr for Period {
 
     fn from_str(text: &str) -> Result<Period, String> {
         let (number, unit) = split_unit(text);
+        // `1.5s` is 1 s and 5 tenths of one, so that no rounding comes in.
+        let (fraction, unit) = match unit.strip_prefix('.') {
+            Some(rest) => split_unit(rest),
+            None => ("", unit),
+        };
+        let wrong = || "write a number with us, ms, s, min or h: 500ms, 0.5s".to_owned();
         let micros: u64 = match unit {
             "us" | "µs" => 1,
             "ms" => 1_000,
             "s" => 1_000_000,
-            "min" => 60_000_000,
-            _ => return Err("write a number with us, ms, s or min: 500ms".into()),
+            "min" | "m" => 60_000_000,
+            "h" => 3_600_000_000,
+            _ => return Err(wrong()),
         };
-        let number: u64 = number
-            .parse()
-            .map_err(|_| "write a whole number with us, ms, s or min: 500ms".to_owned())?;
-        let micros = number.checked_mul(micros).ok_or_else(|| "too long".to_owned())?;
-        Ok(Period(Duration::from_micros(micros)))
+        let whole: u64 = number.parse().map_err(|_| wrong())?;
+        let whole = whole.checked_mul(micros).ok_or_else(|| "too long".to_owned())?;
+        let part = match fraction.len() {
+            0 if text.contains('.') => return Err(wrong()),
+            0 => 0,
+            digits @ 1..=MAX_FRACTION_DIGITS => {
+                let numerator = fraction.parse::<u64>().map_err(|_| wrong())? * micros;
+                let denominator = 10_u64.pow(digits as u32);
+                if !numerator.is_multiple_of(denominator) {
+                    return Err("a microsecond is the finest".to_owned());
+                }
+                numerator / denominator
+            }
+            _ => return Err(format!("write at most {MAX_FRACTION_DIGITS} digits behind the dot")),
+        };
+        Ok(Period(Duration::from_micros(whole.saturating_add(part))))
     }
 }
 
@@ -367,7 +388,14 @@ mod tests {
         assert_eq!(period("5s"), Some(Duration::from_secs(5)));
         assert_eq!(period("2min"), Some(Duration::from_secs(120)));
         assert_eq!(period("7us"), Some(Duration::from_micros(7)));
-        for bad in ["", "5", "s", "1.5s", "-1s", "99999999999999999min"] {
+        assert_eq!(period("1h"), Some(Duration::from_secs(3600)));
+        assert_eq!(period("2m"), Some(Duration::from_secs(120)));
+        assert_eq!(period("0.5s"), Some(Duration::from_millis(500)));
+        assert_eq!(period("1.25 min"), Some(Duration::from_secs(75)));
+        assert_eq!(period("0.000001s"), Some(Duration::from_micros(1)));
+        let bad = ["", "5", "1.5", "s", ".s", "1.s", ".5s", "1.5.5s", "1,5s", "-1s", "+1s", "1e3s"];
+        let long = ["99999999999999999min", "0.0000001s", "0.5us", "0.0001ms", "9999999999h"];
+        for bad in bad.into_iter().chain(long) {
             assert_eq!(period(bad), None, "{bad}");
         }
     }

@@ -7,6 +7,8 @@
 //! ```
 //! Each shard adds the link to its routes by itself, and tells which channels its clients
 //! are on, as for clients that come.
+//!
+//! Decision: `docs/decisions/052-link-opened-while-running.md`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,6 +24,10 @@ use crate::target::{LINK_HOME, ShardId, Target};
 
 use super::Shard;
 use super::requests::DONE;
+
+/// Reason why a link is not opened a second time.
+const OPEN: &str = "the broker has its link already, which stays as it is until the broker ends; `netcluster \
+     status` shows it";
 
 /// Reason why a broker that ends opens no link.
 const ENDING: &str = "the broker shuts down";
@@ -53,7 +59,7 @@ impl<I: Io> Shard<I> {
     pub(super) fn open_link(&mut self, target: Target, request: u64, options: Box<LinkOptions>) {
         let is_ending = self.is_shutting_down();
         let begun = match &mut self.opener {
-            _ if self.link.is_some() => Err("the link is open already".to_owned()),
+            _ if self.link.is_some() => Err(OPEN.to_owned()),
             _ if is_ending => Err(ENDING.to_owned()),
             None => Err("this broker cannot open a link while it runs".to_owned()),
             Some(opener) => opener.begin(Wish { target, request, options }),

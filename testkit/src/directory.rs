@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{Builder, TempDir};
 
+/// A longer path of the place for temporary files leaves sockets too little.
+const MAX_PARENT_BYTES: usize = 40;
+
 /// A directory that is gone with the test.
 #[derive(Debug)]
 pub struct Directory(TempDir);
@@ -19,7 +22,9 @@ impl Directory {
     /// If the system does not allow it.
     #[expect(clippy::new_without_default, reason = "a default makes no directory")]
     pub fn new() -> Directory {
-        let parent = if cfg!(unix) { "/tmp".into() } else { std::env::temp_dir() };
+        let usual = std::env::temp_dir();
+        let is_long = cfg!(unix) && usual.as_os_str().len() > MAX_PARENT_BYTES;
+        let parent = if is_long { PathBuf::from("/tmp") } else { usual };
         let mut builder = Builder::new();
         builder.prefix("nc-");
         #[cfg(unix)]

@@ -127,8 +127,10 @@ pub unsafe extern "C" fn netcluster_options_set_channel(
     // SAFETY: the rules for pointers.
     unsafe {
         set(options, |options| {
-            options.channel = Some(input::text(channel, "channel")?.to_owned());
-            Ok(())
+            let channel = input::text(channel, "channel")?;
+            // Kept also if it is refused: who does not look at that does not get another one.
+            options.channel = Some(channel.to_owned());
+            Ok(Client::builder().channel(channel).check()?)
         })
     }
 }
@@ -142,8 +144,9 @@ pub unsafe extern "C" fn netcluster_options_set_name(
     // SAFETY: the rules for pointers.
     unsafe {
         set(options, |options| {
-            options.name = Some(input::text(name, "name")?.to_owned());
-            Ok(())
+            let name = input::text(name, "name")?;
+            options.name = Some(name.to_owned());
+            Ok(Client::builder().name(name).check()?)
         })
     }
 }

@@ -102,8 +102,10 @@ static void test_misuse_gives_codes(void) {
     netcluster_message *message;
     netcluster_options *options = netcluster_options_new();
     Ear *ear = ear_new();
+    char name[301] = {0};
     size_t size;
     const char *text;
+    int at;
 
     CHECK(netcluster_connect(NULL, NULL, &client) == NETCLUSTER_POINTER && !client);
     CHECK(netcluster_connect(broker, NULL, NULL) == NETCLUSTER_POINTER);
@@ -111,6 +113,19 @@ static void test_misuse_gives_codes(void) {
     CHECK(strstr(netcluster_last_error(), "netcluster serve") && !client);
     CHECK(netcluster_options_set_channel(options, "\xff") == NETCLUSTER_UTF8);
     CHECK(netcluster_options_set_channel(NULL, "a") == NETCLUSTER_POINTER);
+    memset(name, 'x', sizeof name - 1);
+    for (at = 0; at < 2; at++) {
+        CHECK(netcluster_options_set_channel(options, at ? name : "") == NETCLUSTER_NAME);
+        CHECK(strstr(netcluster_last_error(), "channel name refused"));
+        CHECK(netcluster_connect(broker, options, &client) == NETCLUSTER_NAME);
+        CHECK(strstr(netcluster_last_error(), "channel name refused"));
+    }
+    CHECK(netcluster_options_set_name(options, name) == NETCLUSTER_NAME);
+    CHECK(strstr(netcluster_last_error(), "client name refused"));
+    CHECK(netcluster_connect("", NULL, &client) == NETCLUSTER_CONNECT);
+    CHECK(strstr(netcluster_last_error(), "the path is empty"));
+    CHECK(netcluster_connect(name, NULL, &client) == NETCLUSTER_CONNECT);
+    CHECK(strstr(netcluster_last_error(), "the path has 300 bytes"));
     CHECK(netcluster_options_set_channel(options, NULL) == NETCLUSTER_POINTER);
     CHECK(netcluster_options_set_connect_timeout(options, -1) == NETCLUSTER_VALUE);
     netcluster_options_free(options);

@@ -11,6 +11,22 @@ function order(number) {
   return { id: number, symbol: 'EURUSD', side: 'buy', price: 1.0842, quantity: 100000, tags: ['fx', 'spot'] };
 }
 
+/** Times of round trips in µs, one after the other: `send` sends one, whose answer calls `answered`. */
+async function trips(load, begin) {
+  let answered;
+  const send = await begin(() => answered());
+  const times = [];
+  for (let number = -load.warm; number < load.events; number++) {
+    const began = performance.now();
+    await new Promise((resolve) => {
+      answered = resolve;
+      send();
+    });
+    if (number >= 0) times.push((performance.now() - began) * 1000);
+  }
+  return times;
+}
+
 async function netcluster(load) {
   const { connect } = await import('../index.mjs');
   const client = await connect(load.place, { channel: 'bench' });
@@ -37,21 +53,13 @@ async function netcluster(load) {
       client.on('ping', (message) => client.emit('pong', message.payload));
       await client.flush();
     },
-    async trip() {
+    trip() {
       const data = payload(load);
-      let done;
-      client.on('pong', () => done());
-      await client.flush();
-      const times = [];
-      for (let number = -load.warm; number < load.events; number++) {
-        const began = performance.now();
-        await new Promise((resolve) => {
-          done = resolve;
-          client.emit('ping', data);
-        });
-        if (number >= 0) times.push((performance.now() - began) * 1000);
-      }
-      return times;
+      return trips(load, async (answered) => {
+        client.on('pong', answered);
+        await client.flush();
+        return () => client.emit('ping', data);
+      });
     },
   };
 }
@@ -82,21 +90,13 @@ function nats(module) {
         client.subscribe('ping', { callback: (_, message) => client.publish('pong', message.data) });
         await client.flush();
       },
-      async trip() {
+      trip() {
         const data = payload(load);
-        let done;
-        client.subscribe('pong', { callback: () => done() });
-        await client.flush();
-        const times = [];
-        for (let number = -load.warm; number < load.events; number++) {
-          const began = performance.now();
-          await new Promise((resolve) => {
-            done = resolve;
-            client.publish('ping', data);
-          });
-          if (number >= 0) times.push((performance.now() - began) * 1000);
-        }
-        return times;
+        return trips(load, async (answered) => {
+          client.subscribe('pong', { callback: answered });
+          await client.flush();
+          return () => client.publish('ping', data);
+        });
       },
     };
   };

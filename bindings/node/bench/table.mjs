@@ -124,6 +124,8 @@ const median = (values) => values.sort((one, two) => one - two)[values.length >>
 const thousands = (rate) => (rate >= 1e5 ? Math.round(rate / 1000).toLocaleString('en') : (rate / 1000).toFixed(1));
 
 const directory = mkdtempSync(join(tmpdir(), 'netcluster-bench-'));
+process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
+process.once('SIGINT', () => process.exit(130));
 const servers = await startServers(directory);
 const wanted = options.only?.split(',') ?? Object.keys(SYSTEMS);
 const loads = Object.entries(LOADS).filter(([name]) => options.loads === undefined || options.loads.split(',').includes(name));
@@ -159,5 +161,4 @@ try {
   console.log(`load average before: ${before.toFixed(1)}, Node ${process.version}`);
 } finally {
   servers.end();
-  rmSync(directory, { recursive: true, force: true });
 }

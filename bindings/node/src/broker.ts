@@ -9,7 +9,8 @@ import { findBroker } from './binary';
 import { connect } from './client';
 import { NetclusterError } from './errors';
 import type { LinkSettings } from './link';
-import { defaultSocketPath, socketPath } from './paths';
+import { checkAll, checkOneOf, checkType, checkWhole } from './options';
+import { checkForm, defaultSocketPath, socketPath } from './paths';
 
 /** Exit code of a broker where another one runs already. */
 const RUNNING_EXIT_CODE = 5;
@@ -29,6 +30,18 @@ export interface BrokerOptions {
   /** How long to wait until it answers, in ms; 10,000 by default. */
   timeout?: number;
 }
+
+const CHECKS = {
+  path: checkType('string'),
+  args: (value: unknown, name: string): void => {
+    if (!Array.isArray(value) || !value.every((word) => typeof word === 'string')) {
+      throw new TypeError(`\`${name}\` is an array of strings`);
+    }
+  },
+  binary: checkType('string'),
+  log: checkOneOf('off', 'error', 'warn', 'info', 'debug'),
+  timeout: checkWhole,
+};
 
 /** A broker that this process started. It ends with it. */
 export class Broker {
@@ -98,7 +111,9 @@ export class Broker {
  * same socket (`BROKER_RUNNING`), or it ends for another reason (`BROKER`).
  */
 export async function startBroker(options: BrokerOptions = {}): Promise<Broker> {
+  checkAll(options, 'options', CHECKS);
   const path = options.path === undefined ? defaultSocketPath() : socketPath(options.path);
+  checkForm(path);
   const binary = options.binary ?? findBroker();
   if (process.platform !== 'win32') mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const args = ['serve', '--socket', path, '--log', options.log ?? 'warn', '--print-ready', `--die-with-parent=${process.pid}`];

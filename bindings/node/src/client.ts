@@ -9,10 +9,10 @@ import { Kind, Encoding, MAX_CONTROL_PAYLOAD_BYTES } from './limits';
 import { linkRequest } from './link';
 import type { LinkSettings } from './link';
 import { Message } from './message';
-import { checkEvent, checkPattern } from './names';
+import { checkEvent, checkPattern, kindOf } from './names';
 import type { ConnectOptions } from './options';
 import { settings } from './options';
-import { defaultSocketPaths, socketPath } from './paths';
+import { checkForm, defaultSocketPaths, socketPath } from './paths';
 import { Registry } from './registry';
 import type { Route } from './routes';
 import { BatchSink, ListenerSink, PullSink } from './sinks';
@@ -144,19 +144,16 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
     return this.core.outbox.bytes(message.event, message.payload, Encoding[message.encoding]);
   }
 
-  /** Waits until `emit` may go on; does not wait if it may now. */
+  /**
+   * Waits until `emit` may go on; does not wait if it may now.
+   *
+   * @throws NetclusterError if the client is over, or ends meanwhile: `emit` never goes on then.
+   */
   async drained(): Promise<void> {
-    while (this.core.outbox.isPressed) {
+    for (;;) {
       if (this.core.over !== undefined) throw this.core.over;
-      await new Promise<void>((resolve) => {
-        const done = (): void => {
-          this.lifecycle.off('drain', done);
-          this.lifecycle.off('close', done);
-          resolve();
-        };
-        this.lifecycle.on('drain', done);
-        this.lifecycle.on('close', done);
-      });
+      if (!this.core.outbox.isPressed) return;
+      await this.core.changes.next();
     }
   }
 
@@ -244,9 +241,22 @@ export class Client<Events extends EventMap<Events> = Record<string, any>> {
     });
   }
 
-  /** Waits until the broker has acknowledged a pattern that is listened to. */
+  /**
+   * Waits until a pattern that is listened to is in force at the broker: also again, while a lost
+   * connection is made anew. Does not wait for one that nobody listens to here.
+   *
+   * @throws NetclusterError if the broker refuses the pattern, or the client is over or ends
+   * meanwhile.
+   */
   async ready(pattern: string): Promise<void> {
-    await this.acks.get(pattern);
+    checkPattern(pattern);
+    for (;;) {
+      if (this.core.over !== undefined) throw this.core.over;
+      const ack = this.acks.get(pattern);
+      if (ack !== undefined) return ack;
+      if (this.core.isUp || this.registry.sinks(pattern).length === 0) return;
+      await this.core.changes.next();
+    }
   }
 
   /**
@@ -431,13 +441,13 @@ function toJson(event: string, data: unknown): string {
     throw new NetclusterError('JSON', `what is emitted as ${event} cannot be written as JSON: ${(cause as Error).message}`, { cause });
   }
   if (text === undefined) {
-    throw new NetclusterError('JSON', `what is emitted as ${event} cannot be written as JSON: it is a ${typeof data}`);
+    throw new NetclusterError('JSON', `what is emitted as ${event} cannot be written as JSON: it is ${kindOf(data)}`);
   }
   return text;
 }
 
 function checkListener(listener: unknown): void {
-  if (typeof listener !== 'function') throw new TypeError(`a listener is a function, not ${typeof listener}`);
+  if (typeof listener !== 'function') throw new TypeError(`a listener is a function, not ${kindOf(listener)}`);
 }
 
 /**
@@ -456,9 +466,13 @@ export async function connect<Events extends EventMap<Events> = Record<string, a
   first?: string | ConnectOptions,
   second?: ConnectOptions,
 ): Promise<Client<Events>> {
-  const path = typeof first === 'object' ? undefined : first;
-  const options = typeof first === 'object' ? first : (second ?? {});
-  if (path !== undefined && typeof path !== 'string') throw new TypeError('the path of a socket is a string');
+  const hasOptionsFirst = typeof first === 'object' && first !== null && second === undefined;
+  const path = hasOptionsFirst ? undefined : first;
+  const options = hasOptionsFirst ? first : second === undefined ? {} : second;
+  if (path !== undefined && typeof path !== 'string') {
+    throw new TypeError(`the path of a socket is a string, not ${kindOf(path)}; \`connect(path?, options?)\``);
+  }
   const paths = path === undefined ? defaultSocketPaths() : [socketPath(path)];
+  paths.forEach(checkForm);
   return new Client<Events>(options).start(paths);
 }

@@ -7,6 +7,7 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { Backoff } from './backoff';
+import { Changes } from './changes';
 import { NOBODY, encodeFrame, u64 } from './control';
 import type { Source, Welcome } from './control';
 import { BrokerCode, NetclusterError, closedByBroker, isTransient, mayPass } from './errors';
@@ -49,6 +50,8 @@ export class Core implements SessionOwner {
   readonly lifecycle = new Lifecycle();
   readonly routes: Routes<AnySink>;
   readonly requests = new Requests();
+  /** Told after each change that calls wait for: room to emit, a connection, the end. */
+  readonly changes = new Changes();
   /** The client's source on its last connection. */
   source: Source = NOBODY;
   /** Why calls fail, once the client is over or about to be. */
@@ -73,7 +76,10 @@ export class Core implements SessionOwner {
     private readonly registry: Registry<AnySink>,
     private readonly owner: CoreOwner,
   ) {
-    this.outbox = new Outbox(settings.maxBuffer, () => this.lifecycle.tell('drain'));
+    this.outbox = new Outbox(settings.maxBuffer, () => {
+      this.lifecycle.tell('drain');
+      this.changes.tell();
+    });
     this.routes = new Routes(registry);
     this.backoff = new Backoff(settings.reconnect === false ? {} : settings.reconnect);
   }
@@ -212,6 +218,7 @@ export class Core implements SessionOwner {
   private up(): void {
     this.phase = 'up';
     this.outbox.open();
+    this.changes.tell();
     this.lifecycle.tell('connect', { source: this.source, resumed: this.resumed });
     if (this.resumed) this.owner.lost(makeLost(NOBODY, 0, 2));
     for (const request of this.held.splice(0)) this.ask(request);
@@ -253,6 +260,7 @@ export class Core implements SessionOwner {
     this.owner.closed(error);
     if (error !== undefined && this.lifecycle.listenerCount('close') === 0) this.lifecycle.failed(error);
     this.lifecycle.tell('close', error);
+    this.changes.tell();
     this.goodbye?.resolve();
   }
 
@@ -356,6 +364,7 @@ export class Core implements SessionOwner {
   async disconnect(): Promise<void> {
     if (this.over === undefined) {
       this.over = new NetclusterError('DISCONNECTED', 'this client is disconnected: connect anew to go on');
+      this.changes.tell();
       const { disconnectTimeout } = this.settings;
       const timer = setTimeout(() => this.giveUp(disconnectTimeout), disconnectTimeout);
       this.leaving = new Promise<void>((resolve, reject) => (this.goodbye = { resolve, reject })).finally(() => clearTimeout(timer));
@@ -387,6 +396,7 @@ export class Core implements SessionOwner {
   /** Ends the client at once; what was not written is dropped. */
   destroy(): void {
     this.over ??= new NetclusterError('DISCONNECTED', 'this client was destroyed: connect anew to go on');
+    this.changes.tell();
     this.stop.abort();
     this.session?.fail(this.over);
   }

@@ -57,9 +57,9 @@ export class NetclusterError extends Error {
   /** What went wrong, for programs. */
   readonly code: ErrorCode;
   /** The broker's word for why it ended a connection, with `CLOSED_BY_BROKER`. */
-  readonly reason: BrokerReason | undefined;
+  declare readonly reason: BrokerReason | undefined;
   /** The number of that reason. */
-  readonly brokerCode: number | undefined;
+  declare readonly brokerCode: number | undefined;
 
   constructor(
     code: ErrorCode,
@@ -68,8 +68,10 @@ export class NetclusterError extends Error {
   ) {
     super(message, 'cause' in options ? { cause: options.cause } : undefined);
     this.code = code;
+    // Only where there is one: whoever prints the error sees no more than it has.
+    if (options.brokerCode === undefined) return;
     this.brokerCode = options.brokerCode;
-    this.reason = options.brokerCode === undefined ? undefined : brokerReason(options.brokerCode);
+    this.reason = brokerReason(options.brokerCode);
   }
 }
 

@@ -1,4 +1,6 @@
 /** Settings of a broker's link to other machines. */
+import { kindOf } from './names';
+import { checkObject } from './options';
 
 /** Settings of the link; those that are not given are as of a broker that is started with a link alone. */
 export interface LinkSettings {
@@ -31,8 +33,10 @@ const DEFAULT_GROUP = '239.255.44.54:4454';
 
 /** Request to open the link. */
 export function linkRequest(settings: LinkSettings): { do: string; [key: string]: unknown } {
+  checkObject(settings, 'settings');
   const { group = DEFAULT_GROUP, ...others } = settings;
   // Its neighbours belong to other protocols: all channels share the one address.
+  if (typeof group !== 'string') throw new TypeError(`\`group\` is a string, not ${kindOf(group)}`);
   const groups = group.startsWith('224.0.0.') ? { groups: 1 } : {};
   return { do: 'link-open', group, ...groups, ...others };
 }

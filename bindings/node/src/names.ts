@@ -2,10 +2,19 @@
 import { NetclusterError } from './errors';
 import { MAX_DEEP_WILDCARDS, MAX_NAME_BYTES } from './limits';
 
+/** `a string`, `an object`. */
+export function withArticle(noun: string): string {
+  return `${/^[aeiou]/.test(noun) ? 'an' : 'a'} ${noun}`;
+}
+
+/** What kind of value something is, in words of an error. */
+export function kindOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  return withArticle(Array.isArray(value) ? 'array' : typeof value);
+}
+
 function checkLength(what: string, text: unknown, code: 'NAME' | 'PATTERN'): asserts text is string {
-  if (typeof text !== 'string') {
-    throw new NetclusterError(code, `${what} is a string, not ${text === null ? 'null' : typeof text}`);
-  }
+  if (typeof text !== 'string') throw new TypeError(`${what} is a string, not ${kindOf(text)}`);
   const bytes = Buffer.byteLength(text);
   if (bytes === 0 || bytes > MAX_NAME_BYTES) {
     throw new NetclusterError(code, `${what} has 1 to ${MAX_NAME_BYTES} bytes, not ${bytes}`);

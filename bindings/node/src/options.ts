@@ -1,8 +1,8 @@
 /** Options of a client, and their checks. */
 import type { ReconnectOptions } from './backoff';
-import { HARD_MAX_PAYLOAD_BYTES, MAX_NAME_BYTES } from './limits';
-import { checkChannel } from './names';
 import { NetclusterError } from './errors';
+import { HARD_MAX_PAYLOAD_BYTES, MAX_NAME_BYTES } from './limits';
+import { checkChannel, kindOf, withArticle } from './names';
 
 /** Options of {@link connect}. */
 export interface ConnectOptions {
@@ -48,40 +48,96 @@ export interface Settings {
   readonly brokerWait: number;
 }
 
-const KNOWN: ReadonlySet<string> = new Set([
-  'channel', 'name', 'echo', 'queue', 'maxQueue', 'maxBuffer', 'maxPayload', 'reconnect',
-  'connectTimeout', 'disconnectTimeout', 'brokerWait',
-]);
+type Check = (value: unknown, name: string) => void;
 
-/** Checks options and completes them. @throws TypeError or RangeError */
-export function settings(options: ConnectOptions): Settings {
-  for (const key of Object.keys(options)) {
-    if (!KNOWN.has(key)) throw new TypeError(`there is no option \`${key}\``);
+/** Checks of all options. Those that are undefined are as if they were not there. */
+const CHECKS: Readonly<Record<keyof ConnectOptions, Check>> = {
+  channel: (value) => checkChannel(value),
+  name: checkClientName,
+  echo: checkType('boolean'),
+  queue: checkOneOf('backpressure', 'latest'),
+  maxQueue: checkWhole,
+  maxBuffer: checkWhole,
+  maxPayload: checkWhole,
+  reconnect: (value, name) => {
+    if (value !== false) checkAll(value, name, RECONNECT_CHECKS);
+  },
+  connectTimeout: checkWhole,
+  disconnectTimeout: checkWhole,
+  brokerWait: checkWhole,
+};
+
+const RECONNECT_CHECKS: Readonly<Record<keyof ReconnectOptions, Check>> = {
+  first: checkWhole,
+  longest: checkWhole,
+  attempts: (value, name) => {
+    if (value !== Infinity) checkWhole(value, name);
+  },
+};
+
+function checkClientName(value: unknown, name: string): void {
+  checkType('string')(value, name);
+  if (Buffer.byteLength(value as string) > MAX_NAME_BYTES) {
+    throw new NetclusterError('NAME', `a client's name has at most ${MAX_NAME_BYTES} bytes`);
   }
-  const { channel = 'default', name = '', queue = 'backpressure', reconnect = {} } = options;
-  checkChannel(channel);
-  if (typeof name !== 'string' || Buffer.byteLength(name) > MAX_NAME_BYTES) {
-    throw new NetclusterError('NAME', `a client's name is a string of at most ${MAX_NAME_BYTES} bytes`);
-  }
-  if (queue !== 'backpressure' && queue !== 'latest') {
-    throw new TypeError(`queue is 'backpressure' or 'latest', not ${String(queue)}`);
-  }
-  const number = (key: 'maxQueue' | 'maxBuffer' | 'maxPayload' | 'connectTimeout' | 'disconnectTimeout' | 'brokerWait', otherwise: number): number => {
-    const value = options[key] ?? otherwise;
-    if (!Number.isSafeInteger(value) || value < 0) throw new RangeError(`${key} is a whole number from 0 on, not ${String(value)}`);
-    return value;
+}
+
+/** Checks that something is a whole number from 0 on. @throws TypeError or RangeError */
+export function checkWhole(value: unknown, name: string): void {
+  checkType('number')(value, name);
+  if (!Number.isSafeInteger(value) || (value as number) < 0) throw new RangeError(`\`${name}\` is a whole number from 0 on, not ${String(value)}`);
+}
+
+/** Makes a check that something is one of these strings. */
+export function checkOneOf(...words: string[]): Check {
+  return (value, name) => {
+    if (!words.includes(value as string)) {
+      const all = words.map((word) => `'${word}'`).join(', ').replace(/, (?=[^,]*$)/, ' or ');
+      throw new TypeError(`\`${name}\` is ${all}, not ${typeof value === 'string' ? `'${value}'` : kindOf(value)}`);
+    }
   };
+}
+
+/** Makes a check that something is of a type. */
+export function checkType(type: 'boolean' | 'number' | 'string'): Check {
+  return (value, name) => {
+    if (typeof value !== type) throw new TypeError(`\`${name}\` is ${withArticle(type)}, not ${kindOf(value)}`);
+  };
+}
+
+/** Checks that something is an object with names. @throws TypeError */
+export function checkObject(value: unknown, what: string): asserts value is object {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new TypeError(`\`${what}\` is an object, not ${kindOf(value)}`);
+  }
+}
+
+/** Checks an object with options. @throws TypeError or RangeError */
+export function checkAll(options: unknown, what: string, checks: Readonly<Record<string, Check>>): void {
+  checkObject(options, what);
+  for (const [name, value] of Object.entries(options)) {
+    if (!Object.hasOwn(checks, name)) {
+      throw new TypeError(`\`${what}\` has no option \`${name}\`, only ${Object.keys(checks).join(', ')}`);
+    }
+    if (value !== undefined) checks[name]!(value, name);
+  }
+}
+
+/** Checks options and completes them. @throws TypeError, RangeError, or NetclusterError `NAME` */
+export function settings(options: ConnectOptions): Settings {
+  checkAll(options, 'options', CHECKS);
+  const maxPayload = options.maxPayload ?? HARD_MAX_PAYLOAD_BYTES;
   return {
-    channel,
-    name,
+    channel: options.channel ?? 'default',
+    name: options.name ?? '',
     echo: options.echo ?? false,
-    latest: queue === 'latest',
-    maxQueue: number('maxQueue', 0),
-    maxBuffer: number('maxBuffer', 16 << 20),
-    maxPayload: Math.min(number('maxPayload', HARD_MAX_PAYLOAD_BYTES), HARD_MAX_PAYLOAD_BYTES),
-    reconnect,
-    connectTimeout: number('connectTimeout', 5000),
-    disconnectTimeout: number('disconnectTimeout', 5000),
-    brokerWait: number('brokerWait', 0),
+    latest: options.queue === 'latest',
+    maxQueue: options.maxQueue ?? 0,
+    maxBuffer: options.maxBuffer ?? 16 << 20,
+    maxPayload: Math.min(maxPayload, HARD_MAX_PAYLOAD_BYTES),
+    reconnect: options.reconnect ?? {},
+    connectTimeout: options.connectTimeout ?? 5000,
+    disconnectTimeout: options.disconnectTimeout ?? 5000,
+    brokerWait: options.brokerWait ?? 0,
   };
 }

@@ -54,9 +54,29 @@ export function defaultSocketPaths(): string[] {
 export function socketPath(path: string): string {
   const pipe = PIPE.exec(path);
   if (isWindows) return pipe ? `\\\\.\\pipe\\${path.slice(pipe[0].length)}` : path;
-  if (pipe === null) return resolve(path);
+  // An empty one stays so: it is no way to say `here`.
+  if (pipe === null) return path === '' ? path : resolve(path);
   const name = path.slice(pipe[0].length).replace(/^netcluster-/, '').replace(/[\\/]/g, '-');
   return join(runtimeDirectory(), `${name || 'default'}.sock`);
+}
+
+/** The longest path of a socket, in bytes. */
+const MAX_PATH_BYTES = process.platform === 'linux' ? 107 : 103;
+
+/**
+ * Refuses a path at which there can be no socket.
+ *
+ * @throws NetclusterError `CONNECT`
+ */
+export function checkForm(path: string): void {
+  const bytes = Buffer.byteLength(path);
+  let flaw: string | undefined;
+  if (bytes === 0) flaw = "the path is empty: give that of a broker's socket";
+  else if (path.includes('\0')) flaw = 'the path has a NUL in it';
+  else if (!isWindows && bytes > MAX_PATH_BYTES) {
+    flaw = `the path has ${bytes} bytes, and that of a socket at most ${MAX_PATH_BYTES}: choose a shorter one`;
+  }
+  if (flaw !== undefined) throw new NetclusterError('CONNECT', `cannot connect to ${path}: ${flaw}`);
 }
 
 /**

@@ -1,6 +1,8 @@
 /** Messages of a pattern, to be taken one by one. */
 import type { Lost } from './lifecycle';
 import type { Message } from './message';
+import { kindOf } from './names';
+import { checkAll, checkType } from './options';
 import type { Pull } from './sinks';
 import type { Slab } from './slab';
 
@@ -18,6 +20,13 @@ export interface SubscribeOptions {
   /** Notices of missing events come among the messages, in their place. */
   losses?: boolean;
 }
+
+const CHECKS = {
+  signal: (value: unknown, name: string): void => {
+    if (!(value instanceof AbortSignal)) throw new TypeError(`\`${name}\` is an AbortSignal, not ${kindOf(value)}`);
+  },
+  losses: checkType('boolean'),
+};
 
 /** Notice of missing events among the messages of a subscription. */
 export class LossNotice {
@@ -65,6 +74,7 @@ export class Subscription<Item = Message> implements AsyncIterableIterator<Item,
     private readonly options: SubscribeOptions,
     begin: (subscription: Pull) => Promise<void>,
   ) {
+    checkAll(options, 'options', CHECKS);
     options.signal?.throwIfAborted();
     options.signal?.addEventListener('abort', this.aborted, { once: true });
     this.ready = begin(this);

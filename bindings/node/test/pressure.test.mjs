@@ -177,3 +177,30 @@ test('large events pass, in pieces on the way', async (t) => {
     assert.equal(value.payload.indexOf(9), size - 1);
   }
 });
+
+test('who waits in vain for room or a pattern leaves nothing behind, and is told of the end', async (t) => {
+  const bus = await broker(t);
+  const emitter = await client(t, bus, { disconnectTimeout: 200 });
+  const ready = emitter.on('a', () => undefined).ready('a');
+  await ready;
+  const warnings = [];
+  const warned = (warning) => warnings.push(warning);
+  process.on('warning', warned);
+  process.kill(bus.pid, 'SIGSTOP');
+  try {
+    while (emitter.emit('n', Buffer.alloc(64 << 10)));
+    emitter.on('b', () => undefined);
+    const waiting = [];
+    for (let at = 0; at < 100; at++) waiting.push(emitter.drained(), emitter.ready('b'));
+    const outcomes = Promise.allSettled(waiting);
+    await pause(0);
+    for (const event of ['drain', 'close', 'connect', 'error']) assert.equal(emitter.lifecycle.listenerCount(event), 0, event);
+    await assert.rejects(emitter.disconnect(), { code: 'TIMEOUT' });
+    for (const { reason } of await outcomes) assert.equal(reason?.code, 'DISCONNECTED');
+  } finally {
+    process.kill(bus.pid, 'SIGCONT');
+  }
+  await pause(0);
+  process.off('warning', warned);
+  assert.deepEqual(warnings, []);
+});

@@ -21,9 +21,11 @@ test('a broker that is killed and started again: listeners are back, and are tol
   assert.equal(orderly, false);
   assert.equal(reason.code, 'CONNECTION_LOST');
   const back = lifecycle(listener, 'connect');
+  const inForce = listener.ready('a.*').then(() => listener.isConnected);
   await bus.ended;
   const again = await broker(t, { path: bus.path });
   assert.equal((await back).resumed, true);
+  assert.equal(await soon('the pattern is in force again', inForce), true);
   await listener.flush();
   await emitter.flush();
   assert.equal((await listener.status()).pid, again.pid);

@@ -1,5 +1,6 @@
 //! The client as the Python package builds upon it: the calls that Python makes.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -39,6 +40,11 @@ impl<'py> Data<'py> {
             Data::Given(data) => Payload::read(py, Some(data)),
         }
     }
+}
+
+/// Removes a listener that nobody waits for any more.
+fn remove(client: &RustClient, listener: ListenerId) {
+    client.remove_listener(listener);
 }
 
 /// A connection to the broker.
@@ -99,7 +105,18 @@ impl Client {
             return Ok(());
         }
         let (encoding, bytes) = (payload.encoding, payload.as_bytes());
-        let emitted = py.detach(|| self.inner.client.emit_encoded(name, encoding, bytes));
+        let client = &self.inner.client;
+        if !wait::is_main(py)? {
+            let emitted = py.detach(|| client.emit_encoded(name, encoding, bytes));
+            return emitted.map_err(|error| errors::of(py, &error));
+        }
+        let mut signals = Ok(());
+        let go_on = || {
+            signals = Python::attach(|py| py.check_signals());
+            signals.is_ok()
+        };
+        let emitted = py.detach(|| client.emit_while(name, encoding, bytes, go_on));
+        signals?;
         emitted.map_err(|error| errors::of(py, &error))
     }
 }
@@ -122,10 +139,11 @@ impl Client {
         let told = (Arc::clone(&valve), Arc::clone(&inbox), Arc::clone(&closed));
         let builder =
             options::builder(options)?.on_lifecycle(move |event| inner::tell(&told, event));
-        let connected = py.detach(|| match path {
+        let connect = move || match path {
             Some(path) => builder.connect(path),
             None => builder.connect_default(),
-        });
+        };
+        let connected = wait::call(py, connect, drop)?;
         let client = connected.map_err(|error| errors::of(py, &error))?;
         let listeners = Arc::new(Listeners::new(on_error));
         let finished = Arc::<Once>::default();
@@ -144,6 +162,7 @@ impl Client {
             closed,
             finished,
             patience,
+            abandoned: AtomicBool::new(false),
         };
         let inner = inner.registered();
         Ok(Client { inner, name: Mutex::default() })
@@ -196,7 +215,10 @@ impl Client {
     ) -> PyResult<()> {
         self.inner.process.check()?;
         let name = self.name(event)?;
-        for value in values.try_iter()? {
+        for (number, value) in values.try_iter()?.enumerate() {
+            if number % BATCH == 0 {
+                py.check_signals()?;
+            }
             self.emit_payload(py, &name, &Payload::read(py, Some(&value?))?)?;
         }
         Ok(())
@@ -221,12 +243,13 @@ impl Client {
         let push = move |message: &netcluster_client::Message<'_>| {
             inbox.push(Item::Message(number, message.into_owned()));
         };
-        let added = self.inner.call(py, |client| match (once, prepend) {
+        let add = move |client: &RustClient| match (once, prepend) {
             (false, false) => client.on(&pattern, push),
             (true, false) => client.once(&pattern, push),
             (false, true) => client.prepend_listener(&pattern, push),
             (true, true) => client.prepend_once_listener(&pattern, push),
-        });
+        };
+        let added = self.inner.call_or_undo(py, add, remove);
         match added {
             Ok(id) => {
                 if !listeners.added(number, id) {
@@ -291,7 +314,8 @@ impl Client {
         let push = move |message: &netcluster_client::Message<'_>| {
             filled.push(Item::Message(0, message.into_owned()));
         };
-        let listener: ListenerId = self.inner.call(py, |client| client.on(&pattern, push))?;
+        let add = move |client: &RustClient| client.on(&pattern, push);
+        let listener = self.inner.call_or_undo(py, add, remove)?;
         if self.inner.client.is_closed() {
             inbox.end();
         }
@@ -306,11 +330,9 @@ impl Client {
     /// Ends the connection in order: returns once everything emitted is queued at every
     /// listener and the last own listener ran.
     fn disconnect(&self, py: Python<'_>) -> PyResult<()> {
-        let ended = self.inner.disconnect(py);
-        if self.inner.process.check().is_ok() {
-            self.inner.wait_for_listeners(py);
-        }
-        ended
+        let ended = self.inner.disconnect(py)?;
+        self.inner.wait_for_listeners(py)?;
+        ended.map_err(|error| errors::of(py, &error))
     }
 
     /// Waits until the client ended for good, for so many seconds or for ever; tells
@@ -335,14 +357,14 @@ impl Client {
     /// Counts who would get an event of this name: clients of this machine, and brokers of
     /// others.
     fn audience(&self, py: Python<'_>, event: String) -> PyResult<(u64, u64)> {
-        let audience = self.inner.call(py, |client| client.audience(&event))?;
+        let audience = self.inner.call(py, move |client| client.audience(&event))?;
         Ok((audience.clients, audience.brokers))
     }
 
     /// Returns once the brokers of all machines know of every listener added so far.
     fn wait_for_cluster(&self, py: Python<'_>, timeout: f64) -> PyResult<()> {
         let timeout = wait::time(timeout)?;
-        self.inner.call(py, |client| client.wait_for_cluster(timeout))
+        self.inner.call(py, move |client| client.wait_for_cluster(timeout))
     }
 
     /// The socket of the broker.

@@ -1,6 +1,7 @@
 //! What a client is made of, shared with its subscriptions, and how it ends: by the program, by
 //! nobody holding it any more, or with the interpreter.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use crate::dispatch::{self, Listeners, Once};
 use crate::errors;
 use crate::forks::Process;
 use crate::inbox::{Inbox, Item, Loss, Valve, lock};
+use crate::wait;
 
 /// Clients that may have to be ended with the interpreter. Locked while the interpreter's
 /// lock is held alone, so that no fork finds it taken.
@@ -29,6 +31,8 @@ pub(crate) struct Inner {
     /// The dispatcher's thread is done.
     pub(crate) finished: Arc<Once>,
     pub(crate) patience: Duration,
+    /// A signal ended the waiting for its end, which is not waited for again.
+    pub(crate) abandoned: AtomicBool,
 }
 
 impl Drop for Inner {
@@ -49,33 +53,57 @@ impl Inner {
     }
 
     /// Runs a call of the Rust client that may wait, without the interpreter's lock.
-    pub(crate) fn call<T: Send>(
-        &self,
+    pub(crate) fn call<T: Send + 'static>(
+        self: &Arc<Self>,
         py: Python<'_>,
-        call: impl FnOnce(&RustClient) -> Result<T, Error> + Send,
+        call: impl FnOnce(&RustClient) -> Result<T, Error> + Send + 'static,
+    ) -> PyResult<T> {
+        self.call_or_undo(py, call, |_, _| ())
+    }
+
+    /// As [`Inner::call`]; `undo` is called if it succeeds after a signal ended the waiting.
+    pub(crate) fn call_or_undo<T: Send + 'static>(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        call: impl FnOnce(&RustClient) -> Result<T, Error> + Send + 'static,
+        undo: impl FnOnce(&RustClient, T) + Send + 'static,
     ) -> PyResult<T> {
         self.process.check()?;
-        let called = py.detach(|| self.valve.while_open(|| call(&self.client)));
+        let (inner, undone) = (Arc::clone(self), Arc::clone(self));
+        let called = wait::call(
+            py,
+            move || inner.valve.while_open(|| call(&inner.client)),
+            move |had| drop(had.map(|had| undo(&undone.client, had))),
+        )?;
         called.map_err(|error| errors::of(py, &error))
     }
 
     /// Ends the connection in order.
-    pub(crate) fn disconnect(&self, py: Python<'_>) -> PyResult<()> {
+    ///
+    /// # Errors
+    /// A signal's handler raised; the inner one is that of the connection.
+    pub(crate) fn disconnect(self: &Arc<Self>, py: Python<'_>) -> PyResult<Result<(), Error>> {
         self.process.check()?;
         self.valve.hurry();
-        let ended = py.detach(|| {
-            let ended = self.client.disconnect();
-            self.valve.end();
+        let inner = Arc::clone(self);
+        let end = move || {
+            let ended = inner.client.disconnect();
+            inner.valve.end();
             ended
-        });
-        ended.map_err(|error| errors::of(py, &error))
+        };
+        wait::call(py, end, drop).inspect_err(|_| self.abandoned.store(true, Ordering::Relaxed))
     }
 
     /// Waits until the last listener ran; a listener itself does not.
-    pub(crate) fn wait_for_listeners(&self, py: Python<'_>) {
+    ///
+    /// # Errors
+    /// A signal's handler raised.
+    pub(crate) fn wait_for_listeners(&self, py: Python<'_>) -> PyResult<()> {
         if !dispatch::is_dispatcher() {
-            py.detach(|| self.finished.wait(Some(Instant::now() + self.patience)));
+            let deadline = Some(Instant::now() + self.patience);
+            wait::until(py, deadline, |until| self.finished.wait(until).then_some(()))?;
         }
+        Ok(())
     }
 }
 
@@ -85,11 +113,17 @@ impl Inner {
 /// A signal's handler raised.
 pub(crate) fn shut_down(py: Python<'_>) -> PyResult<()> {
     let clients: Vec<_> = lock(&CLIENTS).iter().filter_map(Weak::upgrade).collect();
+    let mut raised = Ok(());
+    let is_left = |client: &Inner| {
+        client.process.check().is_ok()
+            && !client.client.is_closed()
+            && !client.abandoned.load(Ordering::Relaxed)
+    };
     for client in &clients {
-        if client.process.check().is_ok() && !client.client.is_closed() {
-            // There is nobody left to tell.
-            let _ = client.disconnect(py);
-            client.wait_for_listeners(py);
+        if raised.is_ok() && is_left(client) {
+            // There is nobody left to tell how it went.
+            raised =
+                client.disconnect(py).map(drop).and_then(|()| client.wait_for_listeners(py));
         }
     }
     // Those that are closed wait for nothing more.
@@ -98,7 +132,7 @@ pub(crate) fn shut_down(py: Python<'_>) -> PyResult<()> {
             client.inbox.close();
         }
     }
-    dispatch::end(py)
+    raised.and(dispatch::end(py))
 }
 
 /// Makes what wakes an event loop, on the reader's thread.

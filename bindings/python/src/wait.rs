@@ -1,5 +1,7 @@
 //! Waiting without the interpreter's lock, such that Ctrl-C ends it.
 
+use std::sync::mpsc::{RecvTimeoutError, SendError, sync_channel};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
@@ -9,7 +11,7 @@ use pyo3::sync::PyOnceLock;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Returns whether this thread is the one that handles signals.
-fn is_main(py: Python<'_>) -> PyResult<bool> {
+pub(crate) fn is_main(py: Python<'_>) -> PyResult<bool> {
     static THREADING: PyOnceLock<(Py<PyAny>, Py<PyAny>)> = PyOnceLock::new();
     let (current, main) = THREADING.get_or_try_init(py, || {
         let threading = py.import("threading")?;
@@ -62,5 +64,44 @@ pub(crate) fn until<T: Send>(
             return Ok(had);
         }
         py.check_signals()?;
+    }
+}
+
+/// Runs a call that may wait and cannot be told to stop. If a signal's handler raises
+/// meanwhile nobody waits for it any more: it goes on by itself, and `undo` is given what it
+/// had.
+///
+/// # Errors
+/// A signal's handler raised, or the system has no thread.
+pub(crate) fn call<T: Send + 'static>(
+    py: Python<'_>,
+    call: impl FnOnce() -> T + Send + 'static,
+    undo: impl FnOnce(T) + Send + 'static,
+) -> PyResult<T> {
+    if !is_main(py)? {
+        return Ok(py.detach(call));
+    }
+    // Holds nothing, so that what is sent is taken or comes back.
+    let (sender, receiver) = sync_channel(0);
+    let run = move || {
+        if let Err(SendError(had)) = sender.send(call()) {
+            undo(had);
+        }
+    };
+    let thread = thread::Builder::new().name("netcluster-call".into()).spawn(run)?;
+    let taken = until(py, None, move |deadline| {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        match receiver.recv_timeout(left.unwrap_or(LOOK_EVERY)) {
+            Ok(had) => Some(Some(had)),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(None),
+        }
+    })?;
+    match taken.flatten() {
+        Some(had) => Ok(had),
+        None => match thread.join() {
+            Err(panic) => std::panic::resume_unwind(panic),
+            Ok(()) => unreachable!("it sends or panics"),
+        },
     }
 }

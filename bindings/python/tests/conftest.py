@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -44,6 +45,20 @@ class Broker:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait()
+
+    def pause(self) -> None:
+        """Stops it, as if it were stuck; returns once none of its threads answers any more."""
+        self.process.send_signal(signal.SIGSTOP)
+        tasks = f"/proc/{self.process.pid}/task"
+
+        def state(task: str) -> str:
+            with open(f"{tasks}/{task}/stat", encoding="ascii", errors="replace") as stat:
+                return stat.read().rsplit(")")[-1].split()[0]
+
+        eventually(lambda: all(state(task) == "T" for task in os.listdir(tasks)))
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
 
     def end(self) -> None:
         if self.process.poll() is None:

@@ -19,12 +19,14 @@ from conftest import PATIENCE, eventually
 from netcluster import (
     BrokerNotRunning,
     Client,
+    ConnectError,
     Disconnected,
     EncodingError,
     InvalidName,
     Lost,
     NetclusterError,
     PayloadTooLarge,
+    Timeout,
 )
 
 
@@ -40,6 +42,34 @@ def test_a_broker_that_is_not_there_is_an_error_that_says_how_to_start_one():
         Client("/nowhere/broker.sock")
     assert raised.value.code == "BROKER_NOT_RUNNING"
     assert isinstance(raised.value, (NetclusterError, ConnectionError))
+
+
+def test_paths_and_names_that_cannot_be_are_told_as_what_they_are(broker):
+    with pytest.raises(ConnectError, match="the path is empty: give that"):
+        Client("", wait_for_broker=10 * PATIENCE)
+    with pytest.raises(ConnectError, match="the path has 205 bytes, and that of a socket at most"):
+        Client("/tmp/" + "x" * 200, wait_for_broker=10 * PATIENCE)
+    for name in ("", "x" * 256):
+        with pytest.raises(InvalidName, match="channel name refused: a name"):
+            Client(broker.socket, channel=name)
+    with pytest.raises(InvalidName, match="client name refused: a name of 256 bytes"):
+        Client(broker.socket, name="x" * 256)
+    with pytest.raises(TypeError, match="path"):
+        Client(5)
+
+
+def test_what_a_block_raised_is_not_hidden_by_its_disconnecting(own_broker):
+    try:
+        with pytest.raises(Timeout):
+            with Client(own_broker.socket, disconnect_timeout=0.1):
+                own_broker.pause()
+        own_broker.resume()
+        with pytest.raises(ZeroDivisionError):
+            with Client(own_broker.socket, disconnect_timeout=0.1):
+                own_broker.pause()
+                1 / 0
+    finally:
+        own_broker.resume()
 
 
 @pytest.mark.parametrize(
@@ -449,24 +479,3 @@ def test_the_interpreter_ends_with_a_listener_that_is_far_behind(broker, ends):
     """
     ended = run(broker, textwrap.dedent(code) + ends)
     assert (ended.returncode, ended.stderr) == (0, "")
-
-
-def test_ctrl_c_ends_waiting(broker):
-    code = """
-    import netcluster
-    client = netcluster.Client()
-    print("waits", flush=True)
-    client.subscribe("never").next()
-    """
-    environment = dict(os.environ, NETCLUSTER_SOCKET=broker.socket)
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout.readline() == "waits\n"
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=PATIENCE)
-    assert "KeyboardInterrupt" in error

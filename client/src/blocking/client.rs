@@ -247,6 +247,33 @@ impl Client {
         self.handle.shared.port.try_emit(event, encoding, data.as_ref())
     }
 
+    /// Emits data that is encoded already; waits for room only while `go_on` says so, which
+    /// is asked about every 100 ms, under no lock. For threads that must look at something
+    /// else meanwhile, such as signals.
+    ///
+    /// ```
+    /// use netcluster_client::{Client, Encoding};
+    /// use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+    ///
+    /// # let (_bus, socket) = include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doc/broker.inc"));
+    /// let client = Client::connect(&socket)?;
+    /// let stopped = AtomicBool::new(false);
+    /// client.emit_while("sensor.kitchen", Encoding::Text, "21.5", || !stopped.load(Relaxed))?;
+    /// # Ok::<(), netcluster_client::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Backpressure`] if it shall not wait on; else as [`Client::emit`].
+    pub fn emit_while(
+        &self,
+        event: &str,
+        encoding: Encoding,
+        data: impl AsRef<[u8]>,
+        go_on: impl FnMut() -> bool,
+    ) -> Result<(), Error> {
+        self.handle.shared.port.emit_while(event, encoding, data.as_ref(), go_on)
+    }
+
     /// Emits a value as JSON. Listeners in other languages get it as one of theirs.
     ///
     /// ```

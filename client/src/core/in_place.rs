@@ -69,9 +69,8 @@ impl<P: Port> Machine<P> {
     pub(crate) fn handle_mapped(&mut self, mapped: Result<Memory, String>) {
         let Way::Offered { .. } = self.way else { return };
         self.undispatched = true;
-        self.way = match mapped {
-            Ok(memory) => {
-                let (ring, incoming) = memory.split();
+        self.way = match mapped.map(Memory::split) {
+            Ok((ring, incoming)) => {
                 self.shared.offer(ring);
                 Way::Accepted(incoming)
             }

@@ -98,7 +98,7 @@ impl<P: Port> Machine<P> {
     /// broker.
     ///
     /// # Errors
-    /// If the options hold a name that is not allowed.
+    /// If the options hold a name that is not allowed, or a path can be no socket's.
     pub(crate) fn new(
         shared: Arc<Shared<P>>,
         paths: Vec<PathBuf>,
@@ -107,6 +107,7 @@ impl<P: Port> Machine<P> {
     ) -> Result<Machine<P>, Error> {
         let options = &shared.options;
         Outbound::new().hello(&mut Vec::new(), &options.channel, &options.hello(Source::NONE))?;
+        paths.iter().try_for_each(|path| crate::path::check_form(path))?;
         let attempts = Attempts::new(paths, options, seed, now);
         let mut machine = Machine {
             dispatcher: Dispatcher::new(),

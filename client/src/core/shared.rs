@@ -197,6 +197,15 @@ impl<P: Port> Shared<P> {
         }
     }
 
+    /// Tells why a pattern is not in force after this time.
+    pub(crate) fn not_in_force(&self, after: Duration) -> Error {
+        if self.port.with(|outgoing| outgoing.is_connected()) {
+            Error::Timeout { waiting_for: "acknowledgement of a listener", after }
+        } else {
+            self.unanswered()
+        }
+    }
+
     /// Adds a listener to the connection.
     pub(crate) fn on_lifecycle(&self, listener: LifecycleListener) {
         self.registry.command(&mut self.registry.lock(), Command::Lifecycle(listener));

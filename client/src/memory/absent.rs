@@ -101,6 +101,7 @@ impl Ring {
         match *self {}
     }
 
+    #[cfg(any(test, feature = "tokio"))]
     pub(crate) fn want_room(&mut self, _: usize) -> bool {
         match *self {}
     }

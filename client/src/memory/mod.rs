@@ -27,7 +27,8 @@ pub(crate) const IS_THERE: bool = cfg!(target_os = "linux");
 
 /// Bytes of descriptors that are done with and not released: fewer cost more stores that
 /// the broker reads, more hold more of its buffers.
-pub(crate) const RELEASE_AT_BYTES: usize = 16 << 10;
+#[cfg(target_os = "linux")]
+const RELEASE_AT_BYTES: usize = 16 << 10;
 
 /// A ring is put when a batch is appended: this much, or an eighth of a larger ring. Each wakes
 /// a broker that sleeps, so small ones cost more than their bytes; an eighth leaves the broker
@@ -39,6 +40,7 @@ const BATCHES_PER_RING: usize = 8;
 
 /// The place where the next bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nothing lies in memory there"))]
 pub(crate) enum Taken {
     /// A range of the broker's memory.
     Range { offset: u64, bytes: u32 },

@@ -6,7 +6,9 @@ mod unix;
 #[cfg(windows)]
 mod windows;
 
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 #[cfg(unix)]
 use unix as system;
@@ -60,6 +62,22 @@ fn named() -> Option<PathBuf> {
 /// The one way to write a path: it means the same wherever the process goes.
 pub(crate) fn place(path: &Path) -> PathBuf {
     system::place(path)
+}
+
+/// Whether there can be a socket at this place at all.
+///
+/// # Errors
+/// [`Error::Connect`], with the flaw and what to do as its reason.
+pub(crate) fn check_form(place: &Path) -> Result<(), Error> {
+    let flaw = if place.as_os_str().is_empty() {
+        Some("the path is empty: give that of a broker's socket".to_owned())
+    } else {
+        system::flaw_of_form(place)
+    };
+    flaw.map_or(Ok(()), |flaw| {
+        let source = Arc::new(io::Error::new(io::ErrorKind::InvalidInput, flaw));
+        Err(Error::Connect { path: place.to_owned(), source })
+    })
 }
 
 /// Whether a connection to this place may be made: none to a default socket in a

@@ -5,6 +5,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
 use crate::error::Error;
@@ -19,6 +20,9 @@ const SHARED_BITS: u32 = 0o1002;
 
 /// Permission bits that let somebody else than the owner replace the socket.
 const FOREIGN_WRITE_BITS: u32 = 0o022;
+
+/// The longest path that the system takes for a socket's.
+const MAX_PATH_BYTES: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 
 /// The directory of root's broker, which serves the whole machine.
 const SYSTEM_DIRECTORY: &str = "/run/netcluster";
@@ -46,6 +50,19 @@ fn choose(user: u32, runtime_directory: Option<PathBuf>) -> PathBuf {
 pub(super) fn place(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).ok();
     absolute.filter(|absolute| SocketAddrUnix::new(absolute).is_ok()).unwrap_or(path.to_owned())
+}
+
+/// Tells why the system takes no such path for a socket's.
+pub(super) fn flaw_of_form(path: &Path) -> Option<String> {
+    match SocketAddrUnix::new(path) {
+        Ok(_) => None,
+        Err(Errno::NAMETOOLONG) => Some(format!(
+            "the path has {} bytes, and that of a socket at most {MAX_PATH_BYTES}: choose a shorter \
+             one",
+            path.as_os_str().len()
+        )),
+        Err(error) => Some(format!("the path can be no socket's: {error}")),
+    }
 }
 
 /// Refuses the default socket if anybody could have made its directory and

@@ -24,6 +24,11 @@ pub(super) fn place(path: &Path) -> PathBuf {
     pipe_name(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// Tells why the system takes no such path for a pipe's.
+pub(super) fn flaw_of_form(path: &Path) -> Option<String> {
+    pipe_name(path).err().map(|error| error.to_string())
+}
+
 /// Pipes have no directory that somebody else could have made. Whoever owns the
 /// pipe may ask who this client is, but not act for it.
 pub(crate) fn check_directory(_: &Path) -> Result<(), Error> {

@@ -36,11 +36,25 @@ pub fn errors_of_connecting_say_what_to_do<B: Bus>() {
     let impossible = B::connect(crate::support::impossible()).unwrap_err();
     assert!(matches!(impossible, Error::Connect { .. }), "{impossible:?}");
     let broker = Broker::start();
-    assert!(matches!(B::build(Client::builder().channel(""), &broker.path), Err(Error::Name(_))));
+    assert!(matches!(
+        B::build(Client::builder().channel(""), &broker.path),
+        Err(Error::ChannelName(_))
+    ));
     assert!(matches!(
         B::build(Client::builder().name("x".repeat(256)), &broker.path),
-        Err(Error::Name(_))
+        Err(Error::ClientName(_))
     ));
+    // However long a broker is waited for: none can be there.
+    for (path, words) in [("", "the path is empty"), (&*"/x".repeat(100), "the path has 200 bytes")]
+    {
+        if cfg!(windows) && !path.is_empty() {
+            continue;
+        }
+        let builder = Client::builder().wait_for_broker(10 * PATIENCE);
+        let error = B::build(builder, path).unwrap_err();
+        assert!(matches!(error, Error::Connect { .. }), "{error:?}");
+        assert!(error.to_string().contains(words), "{error}");
+    }
 }
 
 pub fn hello_carries_what_the_builder_was_told<B: Bus>() {
@@ -87,6 +101,21 @@ pub fn a_broker_that_does_not_answer_is_given_up_in_time<B: Bus>() {
     let error = B::build(Client::builder().connect_timeout(timeout), &broker.path).unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
     assert!(start.elapsed() >= timeout);
+}
+
+/// A listener that was added to a broker that is gone said that the broker is overloaded.
+pub fn a_listener_that_is_added_without_a_connection_says_so<B: Bus>() {
+    let broker = Broker::start();
+    let (sender, told) = channel();
+    let builder = Client::builder()
+        .connect_timeout(Duration::from_millis(200))
+        .on_lifecycle(move |event| drop(sender.send(event.clone())));
+    let client = B::build(builder, &broker.path).unwrap();
+    let _directory = broker.kill();
+    while !matches!(next(&told), Lifecycle::Disconnect { .. }) {}
+    let error = client.on("a", |_| {}).unwrap_err();
+    assert!(matches!(error, Error::NotConnected), "{error:?}");
+    assert_eq!(client.listener_count("a"), 0);
 }
 
 pub fn a_first_connect_waits_for_its_broker_if_told_so<B: Bus>() {
@@ -415,6 +444,7 @@ super::both!(
     hello_carries_what_the_builder_was_told,
     what_answers_with_garbage_or_refuses_is_an_error,
     a_broker_that_does_not_answer_is_given_up_in_time,
+    a_listener_that_is_added_without_a_connection_says_so,
     a_first_connect_waits_for_its_broker_if_told_so,
     disconnect_waits_for_the_broker_and_ends_the_client,
     disconnect_fails_on_its_timeout,

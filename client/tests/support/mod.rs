@@ -8,7 +8,7 @@ mod transport;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -16,6 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use memory::Memory;
+use netcluster_testkit::Directory;
 pub use netcluster_testkit::{PATIENCE, wait_until};
 use netcluster_wire::control::Audience;
 use netcluster_wire::frame::{append, encode};
@@ -113,21 +114,15 @@ pub struct Broker {
     pub state: Arc<State>,
     stop: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
-    directory: PathBuf,
+    directory: Option<Directory>,
 }
-
-static NEXT_DIRECTORY: AtomicU32 = AtomicU32::new(0);
 
 impl Broker {
     pub fn start() -> Broker {
-        let number = NEXT_DIRECTORY.fetch_add(1, Ordering::Relaxed);
-        let directory =
-            std::env::temp_dir().join(format!("nc-client-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        Broker::start_in(directory)
+        Broker::start_in(Directory::new())
     }
 
-    pub fn start_in(directory: PathBuf) -> Broker {
+    pub fn start_in(directory: Directory) -> Broker {
         let path = address(&directory);
         remove(&path);
         let listener = Listener::bind(&path);
@@ -162,13 +157,13 @@ impl Broker {
                 std::thread::spawn(move || serve(&state, stream));
             }
         });
-        Broker { path, state, stop, accepting: Some(accepting), directory }
+        Broker { path, state, stop, accepting: Some(accepting), directory: Some(directory) }
     }
 
     /// Ends like a killed broker; the directory can be used again.
-    pub fn kill(mut self) -> PathBuf {
+    pub fn kill(mut self) -> Directory {
         self.end();
-        std::mem::take(&mut self.directory)
+        self.directory.take().unwrap()
     }
 
     fn end(&mut self) {
@@ -228,9 +223,6 @@ impl Broker {
 impl Drop for Broker {
     fn drop(&mut self) {
         self.end();
-        if self.directory != Path::new("") {
-            let _ = std::fs::remove_dir_all(&self.directory);
-        }
     }
 }
 

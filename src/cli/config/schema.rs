@@ -75,7 +75,9 @@ fn shape(kind: Kind) -> Value {
                 {"type": "string", "pattern": "^[0-9]+ *(B|KiB|K|k|MiB|M|GiB|G)?$"},
             ],
         }),
-        Kind::Period(_) => json!({"type": "string", "pattern": "^[0-9]+ *(us|µs|ms|s|min)$"}),
+        Kind::Period(_) => {
+            json!({"type": "string", "pattern": r"^[0-9]+(\.[0-9]{1,6})? *(us|µs|ms|s|min|m|h)$"})
+        }
         Kind::Rate(_) => json!({"type": "string", "pattern": "^[0-9]+ *(B|KiB|MiB|GiB) */s$"}),
         Kind::List(_) => json!({
             "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],

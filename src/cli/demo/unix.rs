@@ -36,12 +36,17 @@ impl Place {
     pub(super) fn socket(&self) -> PathBuf {
         self.0.join(SOCKET)
     }
+
+    /// Removes the directory with all that is in it.
+    pub(super) fn remove(&self) {
+        // What is left in a temporary directory does no harm.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // What is left in a temporary directory does no harm.
-        let _ = std::fs::remove_dir_all(&self.0);
+        self.remove();
     }
 }
 

@@ -49,11 +49,12 @@ pub fn run(args: &OpenArgs) -> Result<(), Failure> {
     // The broker knows its own limit of payloads.
     let options = link_options(settings, MAX_LINK_PAYLOAD_BYTES, &mut warnings)?
         .ok_or_else(|| Failure::usage("the link has no address"))?;
-    for warning in warnings {
-        notice(format_args!("warning: {warning}"));
-    }
     let request = encode_link_request(&options).map_err(Failure::usage)?;
     let client = args.socket.connect(Client::builder().name("netcluster link open"))?;
     client.control(&request)?;
-    Ok(client.disconnect()?)
+    client.disconnect()?;
+    for warning in warnings {
+        notice(format_args!("warning: {warning}"));
+    }
+    Ok(())
 }

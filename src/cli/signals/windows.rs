@@ -12,16 +12,27 @@ pub const NAMES: &str = "Ctrl-C and Ctrl-Break";
 /// The exit code of a program that Ctrl-C has ended (`STATUS_CONTROL_C_EXIT`).
 const CONTROL_C_EXIT: i32 = 0xC000_013A_u32.cast_signed();
 
+/// Event that asked for the end.
+#[derive(Clone, Copy, Debug)]
+pub struct Request;
+
+impl Request {
+    /// Ends the process as Ctrl-C would have.
+    pub fn end(self) -> ! {
+        process::exit(CONTROL_C_EXIT)
+    }
+}
+
 /// Calls `first` on the first one, from a thread of its own; the second one ends the
 /// process.
-pub fn listen(first: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub fn listen(first: impl FnOnce(Request) + Send + 'static) -> io::Result<()> {
     let requests = console::requests()?;
     let wait = move || {
         if requests.recv().is_ok() {
-            first();
+            first(Request);
         }
         if requests.recv().is_ok() {
-            process::exit(CONTROL_C_EXIT);
+            Request.end();
         }
     };
     thread::Builder::new().name("signals".into()).spawn(wait).map(drop)

@@ -6,12 +6,10 @@
  * is. For any other one the agent listens to the whole channel (`**`) and looks at the names
  * itself, which costs what the channel's traffic costs.
  */
-import { connect } from '../client';
-import type { Client } from '../client';
-import { NetclusterError } from '../errors';
 import type { Message } from '../message';
-import { SERVER_WAIT_MS, emitValue, envelope, throwLater } from './envelope';
+import { emitValue, envelope } from './envelope';
 import type { Envelope, EnvelopeListener } from './envelope';
+import { Peer } from './peer';
 
 /** Characters that mean something in a regular expression. */
 const MEANING = /[\\^$.*+?()[\]{}|]/;
@@ -26,51 +24,19 @@ interface Entry {
 }
 
 /** An agent. */
-export class NCAgent {
-  /** Everything that is received is printed, too. */
-  dumptoconsole = false;
-  /** Takes errors; without it they end the process. */
-  onerror: ((error: Error) => void) | undefined;
-  private client: Client | undefined;
-  private isDisconnected = false;
+export class NCAgent extends Peer<string | RegExp> {
   private entries: Entry[] = [];
   private readonly subscribed = new Map<string, (message: Message) => void>();
 
   /** Connects to a channel of the default broker, `default` unless it is named. */
   connect(channel: string | (() => void) = 'default', connected?: () => void): this {
-    const done = typeof channel === 'function' ? channel : connected;
-    const name = typeof channel === 'function' ? 'default' : channel;
-    this.isDisconnected = false;
-    connect({ channel: name, brokerWait: SERVER_WAIT_MS }).then(
-      (client) => {
-        if (this.isDisconnected) {
-          client.destroy();
-          return;
-        }
-        this.client = client;
-        client.lifecycle.on('error', (error) => this.failed(error));
-        client.lifecycle.on('close', (error) => error && this.failed(error));
-        for (const entry of this.entries) this.subscribe(entry.pattern);
-        done?.();
-      },
-      (error: Error) => this.failed(error),
-    );
-    return this;
+    if (typeof channel === 'function') return this.open(undefined, {}, channel);
+    return this.open(undefined, { channel }, connected);
   }
 
-  private failed(error: Error): void {
-    const cause = error instanceof NetclusterError && error.code === 'LISTENER_THREW' ? (error.cause as Error) : error;
-    if (this.onerror === undefined) throwLater(cause);
-    else this.onerror(cause);
-  }
-
-  /** Ends the connection; listeners stay, for this process and the next connection. */
-  disconnect(): void {
-    this.isDisconnected = true;
-    const client = this.client;
-    this.client = undefined;
+  protected override resume(): void {
     this.subscribed.clear();
-    client?.disconnect().catch((error: Error) => this.failed(error));
+    for (const entry of this.entries) this.subscribe(entry.pattern);
   }
 
   /** Emits a value to the own listeners, and to all others unless `broadcast` is false. */
@@ -80,22 +46,7 @@ export class NCAgent {
     return this;
   }
 
-  /** Adds a listener to all events whose whole name the expression matches. */
-  on(name: string | RegExp, listener: EnvelopeListener): this {
-    return this.add(name, listener, false);
-  }
-
-  /** As {@link on}. */
-  addListener(name: string | RegExp, listener: EnvelopeListener): this {
-    return this.add(name, listener, false);
-  }
-
-  /** Adds a listener that is called once. */
-  once(name: string | RegExp, listener: EnvelopeListener): this {
-    return this.add(name, listener, true);
-  }
-
-  private add(name: string | RegExp, listener: EnvelopeListener, once: boolean): this {
+  protected override add(name: string | RegExp, listener: EnvelopeListener, once: boolean): this {
     const isPlain = typeof name === 'string' && !MEANING.test(name);
     const expression = isPlain ? undefined : new RegExp(`^(?:${typeof name === 'string' ? name : name.source})$`, typeof name === 'string' ? '' : name.flags.replace(/[gy]/g, ''));
     const entry: Entry = {
@@ -138,14 +89,9 @@ export class NCAgent {
   }
 
   /** Removes a listener. */
-  removeListener(name: string | RegExp, listener: EnvelopeListener): this {
+  override removeListener(name: string | RegExp, listener: EnvelopeListener): this {
     const entry = this.entries.findLast((it) => String(it.name) === String(name) && it.listener === listener);
     if (entry !== undefined) this.remove(entry);
     return this;
-  }
-
-  /** As {@link removeListener}. */
-  off(name: string | RegExp, listener: EnvelopeListener): this {
-    return this.removeListener(name, listener);
   }
 }

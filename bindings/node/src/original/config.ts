@@ -1,6 +1,6 @@
 /** `config.json` of the original's last version. */
 import { readFileSync } from 'node:fs';
-import { checkChannel } from '../names';
+import { checkChannel, kindOf, withArticle } from '../names';
 
 /** Rules of a channel. */
 export interface ChannelConfig {
@@ -27,21 +27,26 @@ export interface ServerConfig {
   channels?: Record<string, ChannelConfig>;
 }
 
+function isObject(value: unknown, what: string): void {
+  if (typeof value !== 'object' || value === null) throw new TypeError(`config: ${what} is an object, not ${kindOf(value)}`);
+}
+
 /** Checks a configuration. @throws TypeError */
 export function checkConfig(config: unknown): asserts config is ServerConfig {
   const is = (value: unknown, type: string, what: string): void => {
-    if (value !== undefined && typeof value !== type) throw new TypeError(`config: ${what} is a ${type}`);
+    if (value !== undefined && typeof value !== type) throw new TypeError(`config: ${what} is ${withArticle(type)}, not ${kindOf(value)}`);
   };
-  if (typeof config !== 'object' || config === null) throw new TypeError('config: it is an object');
+  isObject(config, 'it');
   const { addr, port, connecttonet, dumpnet, startcontrol, channels = {} } = config as ServerConfig;
   is(addr, 'string', 'addr');
   is(port, 'number', 'port');
   is(connecttonet, 'boolean', 'connecttonet');
   is(dumpnet, 'boolean', 'dumpnet');
   is(startcontrol, 'boolean', 'startcontrol');
-  if (typeof channels !== 'object' || channels === null) throw new TypeError('config: channels is an object');
+  isObject(channels, 'channels');
   for (const [name, channel] of Object.entries(channels)) {
     checkChannel(name);
+    isObject(channel, `channels.${name}`);
     if (channel.propagatetochannels !== false) is(channel.propagatetochannels, 'string', `channels.${name}.propagatetochannels`);
     is(channel.propagatetonet, 'boolean', `channels.${name}.propagatetonet`);
     is(channel.dumptoconsole, 'boolean', `channels.${name}.dumptoconsole`);

@@ -13,7 +13,13 @@ export const PATIENCE = 30_000;
 /** A directory for sockets that is gone when the test is. */
 export function directory(test) {
   const path = mkdtempSync(join(tmpdir(), 'netcluster-node-'));
-  test.after(() => rmSync(path, { recursive: true, force: true }));
+  const remove = () => rmSync(path, { recursive: true, force: true });
+  // Also if the process ends before its tests do.
+  process.on('exit', remove);
+  test.after(() => {
+    remove();
+    process.off('exit', remove);
+  });
   return path;
 }
 

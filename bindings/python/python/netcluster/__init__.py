@@ -16,7 +16,7 @@ import json
 import os
 from typing import Any, Callable, Iterator, Optional
 
-from . import _native
+from . import _log, _native
 from ._async import AsyncClient, AsyncSubscription
 from ._errors import (
     BrokerNotRunning,
@@ -105,9 +105,16 @@ class Client(_native.Client):
     def __enter__(self) -> "Client":
         return self
 
-    def __exit__(self, *raised: object) -> None:
-        if not self.is_closed:
+    def __exit__(self, kind: Any = None, *raised: object) -> None:
+        if self.is_closed:
+            return
+        try:
             self.disconnect()
+        except NetclusterError as error:
+            # What was raised in the block says more.
+            if kind is None:
+                raise
+            _log.disconnecting(error)
 
     def __repr__(self) -> str:
         return f"<Client {self.source} at {self.socket}>"

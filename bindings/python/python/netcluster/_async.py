@@ -11,7 +11,8 @@ import threading
 from collections import deque
 from typing import Any, AsyncIterator, Callable, Deque, Generator, Optional, Tuple
 
-from . import _native
+from . import _log, _native
+from ._errors import NetclusterError
 
 # What is dispatched before the loop does something else.
 _TURN = 256
@@ -200,9 +201,16 @@ class AsyncClient:
             await self._open()
         return self
 
-    async def __aexit__(self, *raised: object) -> None:
-        if self._client is not None and not self._client.is_closed:
+    async def __aexit__(self, kind: Any = None, *raised: object) -> None:
+        if self._client is None or self._client.is_closed:
+            return
+        try:
             await self.disconnect()
+        except NetclusterError as error:
+            # What was raised in the block says more.
+            if kind is None:
+                raise
+            _log.disconnecting(error)
 
 
 def _close(client: _native.Client) -> None:

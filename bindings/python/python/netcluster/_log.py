@@ -16,3 +16,8 @@ def tell(event: Any) -> None:
         _LOG.error("the client gave up: %s", event.text)
     else:
         _LOG.warning("%s", event.text)
+
+
+def disconnecting(error: Any) -> None:
+    """Logs that disconnecting failed where something else is raised already."""
+    _LOG.warning("while disconnecting: %s", error)

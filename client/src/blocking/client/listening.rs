@@ -155,8 +155,7 @@ impl Client {
         let after = shared.options.connect_timeout;
         let deadline = Instant::now().checked_add(after);
         let answered = shared.port.bell.wait(deadline, || shared.in_force(pattern));
-        let waiting_for = "acknowledgement of a listener";
-        answered.unwrap_or(Err(Error::Timeout { waiting_for, after }))
+        answered.unwrap_or_else(|| Err(shared.not_in_force(after)))
     }
 
     /// Removes a listener; tells whether it was there. Called from a listener, it is not

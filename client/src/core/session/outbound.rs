@@ -64,9 +64,9 @@ impl Outbound {
     /// # Errors
     /// If the channel's or the client's name is not allowed.
     pub fn hello(&self, out: &mut Vec<u8>, channel: &str, hello: &Hello) -> Result<(), Error> {
-        check_channel(channel.as_bytes())?;
+        check_channel(channel.as_bytes()).map_err(Error::ChannelName)?;
         if !hello.client_name.is_empty() {
-            check_channel(hello.client_name.as_bytes())?;
+            check_channel(hello.client_name.as_bytes()).map_err(Error::ClientName)?;
         }
         append(out, Kind::Hello, Source::NONE, 0, channel.as_bytes(), &hello.encode());
         Ok(())

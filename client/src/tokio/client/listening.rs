@@ -158,8 +158,7 @@ impl AsyncClient {
         let shared = self.shared();
         let after = shared.options.connect_timeout;
         let answered = shared.port.wait(deadline(after), || shared.in_force(pattern)).await;
-        let waiting_for = "acknowledgement of a listener";
-        answered.unwrap_or(Err(Error::Timeout { waiting_for, after }))
+        answered.unwrap_or_else(|| Err(shared.not_in_force(after)))
     }
 
     /// Removes a listener; tells whether it was there.

@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use netcluster_testkit::Directory;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 /// A path where nobody listens.
@@ -18,7 +19,7 @@ pub fn impossible() -> PathBuf {
 }
 
 /// Gives the path where the broker of a directory listens.
-pub fn address(directory: &Path) -> PathBuf {
+pub fn address(directory: &Directory) -> PathBuf {
     directory.join("b.sock")
 }
 

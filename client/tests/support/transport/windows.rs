@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use interprocess::os::windows::named_pipe::{PipeListener, PipeListenerOptions, pipe_mode};
 use netcluster_platform::pipe::Pipe;
+use netcluster_testkit::Directory;
 
 /// Time for which a successor waits until a broker's last instance is gone.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -24,9 +25,8 @@ pub fn impossible() -> PathBuf {
 }
 
 /// Gives the name where the broker of a directory listens.
-pub fn address(directory: &Path) -> PathBuf {
-    let name = directory.file_name().unwrap().to_string_lossy();
-    PathBuf::from(format!(r"\\.\pipe\{name}"))
+pub fn address(directory: &Directory) -> PathBuf {
+    directory.socket("b.sock")
 }
 
 /// Pipes leave nothing behind.
