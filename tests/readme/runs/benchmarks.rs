@@ -35,6 +35,15 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     (
+        "netcluster record run.mcap --queue",
+        // In its short form.
+        Script(
+            "broker; sed -i 's/1000000/1000/' \"$BLOCK\"
+             whole || fail record; shows block 'recorded 1000 events'
+             shows block 'emitted 1000 events'; shows block 'real'",
+        ),
+    ),
+    (
         "pip install",
         Elsewhere("other brokers are installed and measured by `.ci/run prepare release`"),
     ),
