@@ -68,7 +68,7 @@ impl Drop for Keeper {
     }
 }
 
-/// What the thread works with.
+/// State of the thread.
 struct Keeping {
     keeper: SocketKeeper,
     accepting: mpsc::Sender<LocalListener>,

@@ -29,7 +29,7 @@ pub struct Load {
     pub is_sharing: bool,
 }
 
-/// What a listener has heard.
+/// Events that a listener has heard.
 #[derive(Default)]
 struct Heard {
     /// Number of the next event of each emitter.
