@@ -116,6 +116,7 @@ impl SimBroker {
             heir: heir.clone(),
             about: Arc::new(Status::default()),
             give_back: || {},
+            yield_core: || {},
             memory_maker,
             log: Arc::default(),
             pulse: Pulse::new(shards),

@@ -245,6 +245,7 @@ impl Ready {
             heir: heir.clone(),
             about: Arc::new(about),
             give_back: give_back_memory,
+            yield_core: std::thread::yield_now,
             memory_maker: prepared.memory_maker,
             log: Arc::clone(&options.log),
             pulse: Pulse::new(usize::from(shards)),

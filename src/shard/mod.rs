@@ -70,7 +70,6 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
 use netcluster_platform::{Completion, Instant, Io, ReceiveEnd};
@@ -146,6 +145,8 @@ pub struct Shared {
     pub about: Arc<Status>,
     /// Has the allocator give back what the calling thread has freed.
     pub give_back: fn(),
+    /// Lets whatever else wants to run have this core.
+    pub yield_core: fn(),
     /// Maker of memory for clients; none if it is not to be shared.
     pub memory_maker: Option<MemoryMaker>,
     /// Counters of lines that the log leaves out.
@@ -281,7 +282,7 @@ impl<I: Io> Shard<I> {
     pub fn turn(&mut self) -> io::Result<bool> {
         if self.is_spinning() {
             // What it waits for may need this core.
-            thread::yield_now();
+            (self.shared.yield_core)();
         }
         let timeout = self.timeout();
         let mut completions = std::mem::take(&mut self.completions);

@@ -222,10 +222,17 @@ fn lie(random: &mut Random, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
         // Further than any other lie: else it would be believed to be new.
         0x01 => add(&mut bytes, at::NUMBER, 1 << 50),
         0x13 => {
-            add(&mut bytes, at::VERSION, random.one_of(&[1, 5, (1 << 31) - 2]));
-            bytes[at::GROUPS..at::GROUPS + 8].fill(0);
+            // The next field takes what is carried.
+            add(&mut bytes, at::VERSION, random.one_of(&[0, 1, 5, (1 << 31) - 2]));
+            let some = random.next();
+            let groups = random.one_of(&[0, 1, some, u64::MAX]);
+            bytes[at::GROUPS..at::GROUPS + 8].copy_from_slice(&groups.to_le_bytes());
         }
-        0x14 if bytes.len() >= at::PLACE + 8 => add(&mut bytes, at::PLACE, far),
+        0x14 if bytes.len() >= at::PLACE + 8 => {
+            let near = random.below(300);
+            add(&mut bytes, at::PLACE, random.one_of(&[far, 0, 1, 7, near]));
+            add(&mut bytes, at::PLACE + 8, random.one_of(&[0, 0, 1, far]));
+        }
         0x15 if random.chance(30) => {
             let entry: [u8; 32] = bytes[at::ENTRY..at::ENTRY + 32].try_into().expect("32 bytes");
             bytes.truncate(at::PLACES);
@@ -265,6 +272,7 @@ fn lies_about_streams_lose_nothing_silently() {
         let emitters: Vec<_> = (0..6).map(|at| world.emitter(at % 3, ["c", "d"][at / 3])).collect();
         let liar = SocketAddr::new(SimCluster::address(77), 999);
         let is_elsewhere = random.chance(50);
+        let is_spoofed = random.chance(50);
         let mut lies = 0;
         let often = random.one_of(&[1, 5, 40]);
         for _ in 0..300 {
@@ -281,7 +289,8 @@ fn lies_about_streams_lose_nothing_silently() {
                 {
                     // These change wishes, and count from where the peer is alone.
                     let is_wish = matches!(bytes[at::KIND], 0x13 | 0x14);
-                    let from = if is_elsewhere || is_wish { liar } else { tapped.from };
+                    let is_far = if is_wish { !is_spoofed } else { is_elsewhere };
+                    let from = if is_far { liar } else { tapped.from };
                     world.cluster.network.inject(tapped.to, from, &bytes);
                     lies += 1;
                 }

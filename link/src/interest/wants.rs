@@ -19,6 +19,8 @@ pub(crate) struct Wants {
     pub groups: u64,
     /// The peer receives our multicast: data need not be sent to it alone.
     pub hears_us: bool,
+    /// The newest interest said that the peer stands nowhere.
+    is_fresh: bool,
     /// Positions at which the peer joined, for the same answer to the same question.
     pub joined: Vec<(StreamId, Position)>,
     /// Time from which on the peer may be reminded of where it joined.
@@ -26,13 +28,19 @@ pub(crate) struct Wants {
 }
 
 impl Wants {
-    /// Takes in an interest of the peer if it is newer; whether it was.
+    /// Takes in an interest of the peer if it is newer; whether it was. Of two that differ
+    /// under one version, one is not the peer's own: the answer is about a newer one then, which
+    /// it outbids.
     pub fn renew(&mut self, interest: &Interest) -> bool {
         let is_new = is_newer(interest.version, self.version);
+        let said = (interest.groups, interest.hears_multicast, interest.fresh);
         if is_new {
             self.version = interest.version;
-            self.groups = interest.groups;
-            self.hears_us = interest.hears_multicast;
+            (self.groups, self.hears_us, self.is_fresh) = said;
+        } else if interest.version == self.version
+            && said != (self.groups, self.hears_us, self.is_fresh)
+        {
+            self.version = self.version.wrapping_add(1).max(1);
         }
         is_new
     }
@@ -54,5 +62,31 @@ impl Wants {
     /// Path by which data reaches the peer.
     pub fn path(&self) -> Path {
         if self.hears_us { Path::Multicast } else { Path::Unicast }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What broke: one that was forged with the version of the peer's next, which said that it
+    /// stood nowhere, took its place, and the peer got events twice.
+    #[test]
+    fn of_two_interests_of_one_version_neither_is_confirmed() {
+        let said = |version, fresh| Interest {
+            to: Default::default(),
+            version,
+            hears_multicast: true,
+            fresh,
+            groups: 1,
+            time_ns: 1,
+        };
+        let mut wants = Wants::default();
+        assert!(wants.renew(&said(7, false)));
+        assert!(!wants.renew(&said(7, false)), "once more");
+        assert_eq!(wants.version, 7);
+        assert!(!wants.renew(&said(7, true)));
+        assert_eq!(wants.version, 8, "which it outbids");
+        assert!(wants.renew(&said(9, true)));
     }
 }
