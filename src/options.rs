@@ -14,6 +14,7 @@ use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES}
 use crate::config::{DEFAULT_MAX_QUEUE_BYTES, MAX_SHARDS, MIN_MAX_QUEUE_BYTES, ShardConfig};
 use crate::log::LogCounts;
 use crate::operator::Operator;
+use crate::returning::MAX_HOLD;
 
 /// Number of the largest events that a queue has room for, unless its size is set.
 const LARGEST_EVENTS_PER_QUEUE: usize = 4;
@@ -225,6 +226,7 @@ impl BrokerOptions {
             max_shared_clients: usize::MAX,
             spill_clients: self.spill_clients,
             awaited: Arc::default(),
+            hold: MAX_HOLD,
             link: None,
         }
     }

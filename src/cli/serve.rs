@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use netcluster::internals::{LogCounts, MAX_TOLD};
@@ -21,6 +23,7 @@ use super::program::Program;
 use super::settings::Settings;
 use super::signals;
 use super::supervision::{self, Ending, Watch};
+use super::takeover;
 
 /// The variable in which a service manager names the directory that it made.
 const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
@@ -29,9 +32,20 @@ const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
 /// that there are too many.
 const OWN_DESCRIPTORS: usize = 128 + MAX_TOLD;
 
+/// Whether metrics have been started: that happens once in the life of the process.
+static HAS_METRICS: AtomicBool = AtomicBool::new(false);
+
+/// Time between two tries to have the metrics' address, and the number of tries.
+const METRICS_AGAIN: Duration = Duration::from_millis(50);
+const METRICS_TRIES: u32 = 600;
+
 /// Runs a broker until it is asked to end.
 pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
-    let ServeArgs { config, check, print_ready, die_with_parent, settings } = *args;
+    let ServeArgs { config, check, takeover, background, print_ready, die_with_parent, settings } =
+        *args;
+    if background {
+        return takeover::in_background();
+    }
     // First of all: what happens from now on is noticed.
     let parent = die_with_parent.map(Watch::begin);
     let loaded = sources::load(settings, config.as_deref())?;
@@ -39,16 +53,37 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
         return tell_good(&loaded);
     }
     let counts = log::start(Some(&loaded.settings), None)?;
-    let serving = Serving::start(&loaded, counts)?;
+    let mut serving = if takeover {
+        Serving::take_over(&loaded, Arc::clone(&counts))?
+    } else {
+        Serving::start(&loaded, Arc::clone(&counts))?
+    };
     let ending = Ending::of(serving.shutdown());
     if let Some(parent) = parent {
         parent.end_with(&ending)?;
     }
+    let signalled = ending.clone();
     signals::on_first(move |_| {
         tracing::info!("shutting down; another signal ends at once");
-        ending.begin();
+        signalled.begin();
     })?;
-    serving.join(print_ready)
+    let mut prints = print_ready;
+    while let Some(socket) = serving.join(prints)? {
+        if takeover::is_served(&socket) {
+            tracing::info!("another broker has taken this one's place");
+            return Ok(());
+        }
+        tracing::error!("the broker that was to take this one's place is gone: serving again");
+        serving = match Serving::start(&loaded, Arc::clone(&counts)) {
+            Err(failure) if failure.code() == Code::AlreadyRunning => return Ok(()),
+            serving => serving?,
+        };
+        if !ending.go_on(serving.shutdown()) {
+            serving.shutdown().request();
+        }
+        prints = false;
+    }
+    Ok(())
 }
 
 /// A broker that clients can connect to.
@@ -59,29 +94,29 @@ pub struct Serving {
 impl Serving {
     /// Starts it; `counts` are those of the log.
     pub fn start(loaded: &Loaded, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
-        let is_default = loaded.settings.max_clients.is_none();
-        let (mut options, warnings) = options(loaded)?;
-        options.log = counts;
-        options.operator = Some(Arc::new(Program));
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
-        match raise_descriptor_limit() {
-            Ok(limit) => {
-                let kept = options.descriptors_of_shared_memory(limit);
-                fit_clients(&mut options.max_clients, limit - kept, is_default);
-            }
-            Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
-        }
-        supervision::take_socket(&mut options)?;
-        warn_of_two_buses(&options.socket);
-        let broker = Broker::start(options).map_err(|error| match error {
-            StartError::Option(_) => Failure::usage(error),
-            StartError::Bind(BindError::InUse { .. }) => Failure::new(Code::AlreadyRunning, error),
-            _ => Failure::other(error),
-        })?;
-        if let Some(address) = &loaded.settings.metrics {
+        let prepared = Broker::prepare(options_of(loaded, counts)?).map_err(start_failure)?;
+        let ready = prepared.bind().map_err(start_failure)?;
+        let broker = ready.start().map_err(start_failure)?;
+        if let Some(address) = &loaded.settings.metrics
+            && !HAS_METRICS.swap(true, Ordering::Relaxed)
+        {
             metrics::start(address, broker.socket())?;
+        }
+        Ok(Serving { broker })
+    }
+
+    /// Starts it in the place of another one.
+    pub fn take_over(loaded: &Loaded, counts: Arc<LogCounts>) -> Result<Serving, Failure> {
+        let options = options_of(loaded, counts)?;
+        let socket = options.socket.clone();
+        let prepared = Broker::prepare(options).map_err(start_failure)?;
+        let ready = takeover::take_over(prepared, &socket)?;
+        // Before the other one can be gone: its end is not the service's.
+        supervision::tell_main_process();
+        let broker = ready.start().map_err(start_failure)?;
+        if let Some(address) = loaded.settings.metrics.clone() {
+            HAS_METRICS.store(true, Ordering::Relaxed);
+            metrics_later(move || metrics::start(&address, &socket))?;
         }
         Ok(Serving { broker })
     }
@@ -92,7 +127,8 @@ impl Serving {
     }
 
     /// Says that it is ready, with `prints` also on standard output, and waits for its end.
-    pub fn join(self, prints: bool) -> Result<(), Failure> {
+    /// Returns its socket if another broker has taken its place there.
+    pub fn join(self, prints: bool) -> Result<Option<PathBuf>, Failure> {
         let Serving { broker } = self;
         tracing::info!(
             socket = %broker.socket().display(),
@@ -102,11 +138,62 @@ impl Serving {
             "ready",
         );
         supervision::tell_ready(&broker, prints);
+        let (socket, heir) = (broker.socket().to_owned(), broker.heir());
         supervision::watch(&broker)?;
         broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
         tracing::info!("ended");
-        Ok(())
+        Ok(heir.is_there().then_some(socket))
     }
+}
+
+/// Starts the metrics, on a thread of its own, once the broker whose place was taken has let
+/// their address go.
+fn metrics_later(start: impl Fn() -> Result<(), Failure> + Send + 'static) -> Result<(), Failure> {
+    let run = move || {
+        for _ in 0..METRICS_TRIES {
+            if start().is_ok() {
+                return;
+            }
+            thread::sleep(METRICS_AGAIN);
+        }
+        if let Err(failure) = start() {
+            tracing::error!("there are no metrics: {}", failure.message());
+        }
+    };
+    let started = thread::Builder::new().name("metrics-later".into()).spawn(run);
+    started
+        .map(drop)
+        .map_err(|error| Failure::other(format_args!("cannot start a thread: {error}")))
+}
+
+/// The failure of a broker that does not start.
+pub fn start_failure(error: StartError) -> Failure {
+    match error {
+        StartError::Option(_) => Failure::usage(error),
+        StartError::Bind(BindError::InUse { .. }) => Failure::new(Code::AlreadyRunning, error),
+        _ => Failure::other(error),
+    }
+}
+
+/// A broker's options by these settings; what is worth saying about them is logged.
+fn options_of(loaded: &Loaded, counts: Arc<LogCounts>) -> Result<BrokerOptions, Failure> {
+    let is_default = loaded.settings.max_clients.is_none();
+    let (mut options, warnings) = options(loaded)?;
+    options.log = counts;
+    options.operator = Some(Arc::new(Program));
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    match raise_descriptor_limit() {
+        Ok(limit) => {
+            let kept = options.descriptors_of_shared_memory(limit);
+            fit_clients(&mut options.max_clients, limit - kept, is_default);
+        }
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of open descriptors"),
+    }
+    supervision::take_socket(&mut options)?;
+    warn_of_two_buses(&options.socket);
+    Ok(options)
 }
 
 /// Lowers the number of clients to what the limit of open descriptors has room for. At that

@@ -128,6 +128,10 @@ impl<I: Io> Shard<I> {
     ) {
         let config = Arc::clone(&self.shared.config);
         let awaited = config.awaited.patterns_of(channel, hello.previous);
+        // What other machines emitted meanwhile waited for nobody.
+        let held = awaited > 0
+            && !self.router.channels.is_linked()
+            && self.returning.holds(channel, self.now);
         self.channel_used(channel);
         let channel = self.router.channels.join(channel);
         let sharing = self.first_sharing(hello.shared);
@@ -139,6 +143,8 @@ impl<I: Io> Shard<I> {
         connection.channel = Some(channel);
         connection.echo = hello.echo;
         connection.latest = hello.latest;
+        connection.leaves = hello.leaves;
+        connection.is_promised = held;
         connection.awaited = awaited;
         connection.previous = hello.previous;
         if hello.max_queue != 0 {
@@ -149,7 +155,7 @@ impl<I: Io> Shard<I> {
         }
         connection.name = hello.client_name.into();
         let welcome =
-            Welcome { max_payload: config.max_payload_bytes as u64, run: config.run, reason };
+            Welcome { max_payload: config.max_payload_bytes as u64, run: config.run, reason, held };
         self.reply(conn, &frame::encode(Kind::Welcome, source, 0, b"", &welcome.encode()));
         self.totals.clients += 1;
         self.clients_changed();

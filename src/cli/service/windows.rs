@@ -97,7 +97,7 @@ fn live(session: &Session, config: Option<&Path>) -> Result<(), Failure> {
             tracing::info!("the service is to stop: shutting down");
             shutdown.request();
         });
-        serving.join(false)
+        serving.join(false).map(drop)
     });
     let ended = ended.inspect_err(|failure| tracing::error!("{failure}"));
     log::flush();
