@@ -135,7 +135,7 @@ fn session_emits() -> Row {
 fn session_receives() -> Row {
     let mut out = Vec::new();
     let mut session = Session::start(&mut out, "default", &Hello::default()).expect("a session");
-    let welcome = Welcome { max_payload: 16 << 20, run: 1, reason: None };
+    let welcome = Welcome { max_payload: 16 << 20, run: 1, ..Welcome::default() };
     let welcome = frame::encode(Kind::Welcome, SOURCE, 0, b"", &welcome.encode());
     session.next(&welcome).expect("a good welcome");
     let block = Block::new(SOURCE, &[EVENT.to_owned()], PAYLOAD.len());

@@ -9,7 +9,7 @@ use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 use crate::channel_rules::ChannelRules;
 use crate::placement::DEFAULT_SPILL_CLIENTS;
 use crate::population::Limits;
-use crate::returning::Record;
+use crate::returning::{MAX_HOLD, Record};
 use netcluster_link::config::StreamMap;
 
 /// Most shards of a broker: each pair has a ring.
@@ -70,6 +70,8 @@ pub struct ShardConfig {
     pub spill_clients: usize,
     /// Clients that listened when the last broker of this socket ended in order.
     pub awaited: Arc<Record>,
+    /// Longest time for which an event waits for them.
+    pub hold: Duration,
     /// Spread of channels over the streams of the link; none without a link to other
     /// machines.
     pub link: Option<Arc<StreamMap>>,
@@ -97,6 +99,7 @@ impl Default for ShardConfig {
             channels: Arc::default(),
             spill_clients: DEFAULT_SPILL_CLIENTS,
             awaited: Arc::default(),
+            hold: MAX_HOLD,
             link: None,
         }
     }

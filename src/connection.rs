@@ -132,6 +132,11 @@ pub struct Connection {
     pub echo: bool,
     /// A full queue loses its oldest events instead of pausing emitters.
     pub latest: bool,
+    /// The client does not come back after the connection's end.
+    pub leaves: bool,
+    /// The client was promised to be told of what it misses until all its patterns are in
+    /// force again.
+    pub is_promised: bool,
     /// Framer of the bytes that the client sends.
     pub inbound: Inbound,
     /// Stage on the way to shared memory.
@@ -197,6 +202,8 @@ impl Connection {
             channel: None,
             name: "".into(),
             echo: false,
+            leaves: false,
+            is_promised: false,
             latest: false,
             inbound: Inbound::default(),
             sharing: Sharing::Never,

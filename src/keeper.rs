@@ -1,4 +1,5 @@
-//! The thread that sees to it that the broker's socket stays where clients look for it.
+//! The thread that sees to it that the broker's socket stays where clients look for it, and
+//! gives its name away once another broker takes this one's place.
 //!
 //! An idle shard has no timer, so a thread of its own looks, every other second. A
 //! socket that it makes anew goes to the shard that accepts.
@@ -8,17 +9,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netcluster_platform::{LocalListener, SocketKeeper, Waker};
+
+use crate::broker::Shutdown;
+use crate::heir::{Heir, Order};
 
 /// Longest time for which a broker cannot be found after its socket was removed.
 pub const CHECK_EVERY: Duration = Duration::from_secs(2);
 
+/// Longest wait of a successor for a broker that has just taken another one's place itself.
+const SETTLE_TIME: Duration = Duration::from_secs(10);
+
+/// Time between two looks whether it has all of it.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
 /// Thread that watches the socket; dropping this ends it.
 #[derive(Debug)]
 pub struct Keeper {
-    stop: Option<mpsc::Sender<()>>,
+    orders: mpsc::Sender<Order>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
@@ -32,18 +42,24 @@ impl Keeper {
         keeper: SocketKeeper,
         accepting: mpsc::Sender<LocalListener>,
         waker: Waker,
-        shutdown: Arc<AtomicBool>,
+        shutdown: &Shutdown,
+        heir: &Heir,
     ) -> io::Result<Keeper> {
-        let (stop, stopped) = mpsc::channel();
-        let run = move || keep(keeper, &stopped, &accepting, &waker, &shutdown);
+        let (orders, ordered) = mpsc::channel();
+        heir.set_keeper(orders.clone(), shutdown.clone());
+        let shutdown = Arc::clone(&shutdown.asked);
+        let heir = heir.clone();
+        let keeping = Keeping { keeper, accepting, waker, shutdown, heir, told: String::new() };
+        let run = move || keeping.run(&ordered);
         let thread = thread::Builder::new().name("socket".into()).spawn(run)?;
-        Ok(Keeper { stop: Some(stop), thread: Some(thread) })
+        Ok(Keeper { orders, thread: Some(thread) })
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        // It may have ended already.
+        let _ = self.orders.send(Order::Stop);
         if let Some(thread) = self.thread.take() {
             // The thread does nothing that could panic, and then there is nothing left
             // to keep.
@@ -52,40 +68,81 @@ impl Drop for Keeper {
     }
 }
 
-fn keep(
-    mut keeper: SocketKeeper,
-    stopped: &mpsc::Receiver<()>,
-    accepting: &mpsc::Sender<LocalListener>,
-    waker: &Waker,
-    shutdown: &AtomicBool,
-) {
-    // A trouble is told when it begins, not every other second.
-    let mut told = String::new();
-    while stopped.recv_timeout(CHECK_EVERY) == Err(RecvTimeoutError::Timeout) {
-        if shutdown.load(Ordering::Relaxed) {
-            return;
+/// State of the thread.
+struct Keeping {
+    keeper: SocketKeeper,
+    accepting: mpsc::Sender<LocalListener>,
+    waker: Waker,
+    shutdown: Arc<AtomicBool>,
+    heir: Heir,
+    /// The trouble that was told last: told when it begins, not every other second.
+    told: String,
+}
+
+impl Keeping {
+    fn run(mut self, orders: &mpsc::Receiver<Order>) {
+        loop {
+            let is_ending = self.shutdown.load(Ordering::Relaxed);
+            match orders.recv_timeout(CHECK_EVERY) {
+                Ok(Order::HandOver(_, answer)) if self.shutdown.load(Ordering::Relaxed) => {
+                    answer(Err("the broker ends already".to_owned()));
+                }
+                Ok(Order::HandOver(_, answer)) if !self.is_settled() => {
+                    answer(Err("the broker has just taken another one's place, and waits for \
+                                that one to leave the link"
+                        .to_owned()));
+                }
+                Ok(Order::HandOver(name, answer)) => match self.keeper.hand_over(&name) {
+                    Ok(()) => {
+                        self.heir.appear();
+                        return answer(Ok(()));
+                    }
+                    Err(error) => answer(Err(error.to_string())),
+                },
+                Err(RecvTimeoutError::Timeout) if is_ending => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    if !self.look() {
+                        return;
+                    }
+                }
+                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+            }
         }
-        match keeper.check() {
-            Ok(None) => told.clear(),
+    }
+
+    /// Waits until this broker has all of the place that it took; whether it has in time.
+    fn is_settled(&self) -> bool {
+        let start = Instant::now();
+        while self.heir.is_settling() && start.elapsed() < SETTLE_TIME {
+            thread::sleep(LOOK_AGAIN);
+        }
+        !self.heir.is_settling()
+    }
+
+    /// Looks for the socket; returns whether anybody cares.
+    fn look(&mut self) -> bool {
+        match self.keeper.check() {
+            Ok(None) => self.told.clear(),
             Ok(Some(listener)) => {
-                told.clear();
+                self.told.clear();
                 tracing::warn!(
-                    socket = %keeper.path().display(),
+                    socket = %self.keeper.path().display(),
                     "the socket was removed, and is made again: keep cleaners of temporary files \
                      off its directory"
                 );
-                if accepting.send(listener).is_err() {
-                    return;
+                if self.accepting.send(listener).is_err() {
+                    return false;
                 }
-                waker.wake();
+                self.waker.wake();
             }
             Err(error) => {
                 let text = error.to_string();
-                if told != text {
+                if self.told != text {
                     tracing::error!("the socket was removed, and cannot be made again: {text}");
-                    told = text;
+                    self.told = text;
                 }
             }
         }
+        true
     }
 }

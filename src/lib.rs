@@ -46,7 +46,8 @@
 //! # Inside
 //! `ARCHITECTURE.md` has the code map and the walk of an event; in short:
 //!
-//! - `broker`, `options`, `config`: what a user asks for becomes what a shard is made with.
+//! - `start`, `crew`, `options`, `config`: what a user asks for becomes what shards are made
+//!   with, on their threads; `broker` what runs; `heir` another one in its place.
 //! - `shard`: the loop of one shard; everything below is driven by it.
 //! - `inbound`: the framer, from chunks to whole frames.
 //! - `channels`, `routes`, `trie`, `target`: from an event's name to its targets.
@@ -69,6 +70,8 @@ mod channels;
 mod config;
 mod connection;
 mod copies;
+mod crew;
+mod heir;
 mod histogram;
 mod inbound;
 #[doc(hidden)]
@@ -96,6 +99,7 @@ mod shard;
 #[cfg(feature = "sim")]
 #[doc(hidden)]
 pub mod sim;
+mod start;
 pub mod status;
 mod target;
 mod timers;
@@ -104,6 +108,8 @@ mod uplink;
 
 pub use broker::{Broker, Shutdown, StartError};
 pub use channel_rules::ChannelOptions;
+#[doc(hidden)]
+pub use heir::Heir;
 pub use netcluster_link::crypto::{Key, Keys};
 pub use netcluster_link::options::LinkOptions;
 pub use netcluster_platform::{
@@ -112,3 +118,5 @@ pub use netcluster_platform::{
 pub use operator::Operator;
 pub use options::{BrokerOptions, SharedMemory};
 pub use reload::Reloader;
+#[doc(hidden)]
+pub use start::{Claimant, Prepared, Ready};

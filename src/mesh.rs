@@ -167,6 +167,10 @@ pub enum Message<S> {
     IsBack(Arc<str>, Source),
     /// Events of a channel wait no more: all clients are back.
     Released(Arc<str>),
+    /// The link has been left, as the broker ends.
+    LinkLeft,
+    /// Events of this channel wait no longer for clients that were here before.
+    HoldOver(Arc<str>),
     /// Nothing more will come from the sender, which is shutting down; with its clients
     /// that listen, or are waited for.
     Quiet(Vec<Listening>),

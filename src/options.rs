@@ -16,6 +16,7 @@ use crate::channel_rules::{ChannelOptions, ChannelRules};
 use crate::config::{DEFAULT_MAX_QUEUE_BYTES, MAX_SHARDS, MIN_MAX_QUEUE_BYTES, ShardConfig};
 use crate::log::LogCounts;
 use crate::operator::Operator;
+use crate::returning::MAX_HOLD;
 
 /// Number of the largest events that a queue has room for, unless its size is set.
 const LARGEST_EVENTS_PER_QUEUE: usize = 4;
@@ -243,6 +244,7 @@ impl BrokerOptions {
             channels: Arc::new(ChannelRules::new(&self.channels).unwrap_or_default()),
             spill_clients: self.spill_clients,
             awaited: Arc::default(),
+            hold: MAX_HOLD,
             link: None,
         }
     }

@@ -33,6 +33,8 @@ pub enum Request {
     Channels(ChannelsWanted),
     /// Tell the link and its peers.
     Peers {},
+    /// Give the place to another broker, which listens beside the socket.
+    TakeOver(TakeOver),
 }
 
 /// Clients that are to be told.
@@ -104,6 +106,14 @@ pub struct Drain {
     pub notice_ms: u64,
 }
 
+/// The broker that is to take the place of this one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TakeOver {
+    /// Name of its socket, in the directory of this one's.
+    pub socket: String,
+}
+
 /// The filter of the log.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -142,9 +152,11 @@ impl Request {
             Request::Totals {} | Request::Clients(_) | Request::Channels(_) | Request::Peers {} => {
                 false
             }
-            Request::LinkOpen(_) | Request::Kick(_) | Request::Drain(_) | Request::Reload {} => {
-                true
-            }
+            Request::LinkOpen(_)
+            | Request::Kick(_)
+            | Request::Drain(_)
+            | Request::Reload {}
+            | Request::TakeOver(_) => true,
         }
     }
 }
@@ -186,6 +198,7 @@ mod tests {
             r#"{"do":"kick","pid":7}"#,
             r#"{"do":"drain"}"#,
             r#"{"do":"reload"}"#,
+            r#"{"do":"take-over","socket":".7.new"}"#,
             r#"{"do":"link-open","group":"239.1.2.3:4000"}"#,
         ] {
             assert!(is_for_owner(json), "{json}");

@@ -51,6 +51,8 @@ struct Hold {
 pub struct Returning {
     start: Instant,
     window_end: Instant,
+    /// Longest time for which an event waits.
+    hold: Duration,
     held: BTreeMap<Arc<str>, Hold>,
     /// Channels that were held without a record, which is done once.
     was_held: BTreeSet<Arc<str>>,
@@ -60,7 +62,7 @@ pub struct Returning {
 
 impl Returning {
     /// Holds the channels of a record, from the broker's start on.
-    pub fn new(record: &Record, now: Instant) -> Returning {
+    pub fn new(record: &Record, now: Instant, hold: Duration) -> Returning {
         let mut missing: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
         for client in record.clients() {
             let clients = missing.entry(Arc::clone(&client.channel)).or_default();
@@ -68,7 +70,8 @@ impl Returning {
         }
         Returning {
             start: now,
-            window_end: now + HOLD_WINDOW.as_nanos() as u64,
+            window_end: now + HOLD_WINDOW.max(hold).as_nanos() as u64,
+            hold,
             held: missing.keys().map(|name| (Arc::clone(name), Hold::default())).collect(),
             was_held: BTreeSet::new(),
             missing,
@@ -124,7 +127,7 @@ impl Returning {
             hold.waiting.push(emitter);
         }
         let is_new = hold.until.is_none();
-        let until = *hold.until.get_or_insert(now + MAX_HOLD.as_nanos() as u64);
+        let until = *hold.until.get_or_insert(now + self.hold.as_nanos() as u64);
         is_new.then_some(until)
     }
 

@@ -19,6 +19,7 @@ use netcluster_wire::{Hello, Kind, Welcome};
 
 use crate::budget::Budget;
 use crate::config::ShardConfig;
+use crate::heir::Heir;
 use crate::mesh::Mesh;
 use crate::population::Population;
 use crate::pulse::Pulse;
@@ -51,6 +52,7 @@ pub struct SimBroker {
     shutdown: Arc<AtomicBool>,
     wakers: Vec<Waker>,
     left: Arc<OnceLock<Vec<u8>>>,
+    heir: Heir,
     /// Maker of memory for clients, if it shares some.
     maker: Option<Maker>,
 }
@@ -104,12 +106,14 @@ impl SimBroker {
         let successor = Successor::new(move |record: Vec<u8>| drop(leaving.set(record)));
         let arena = memories.map(|it| BrokerArena::in_memory(shards, it.reservable_bytes));
         let (memory_maker, maker) = memories.map(Maker::new).unzip();
+        let heir = Heir::default();
         let shared = Shared {
             config: Arc::new(config),
             budget: budget.clone(),
             population: Population::default(),
             shutdown: Arc::clone(&shutdown),
             successor,
+            heir: heir.clone(),
             about: Arc::new(Status::default()),
             give_back: || {},
             yield_core: || {},
@@ -133,7 +137,7 @@ impl SimBroker {
                 Some(shard.expect("the simulator listens"))
             })
             .collect();
-        SimBroker { net, budget, shards, shutdown, wakers, left, maker }
+        SimBroker { net, budget, shards, shutdown, wakers, left, heir, maker }
     }
 
     /// Does one turn of every shard that would not wait: a shard that is not woken and
@@ -201,6 +205,13 @@ impl SimBroker {
     pub fn shut_down(&mut self) {
         self.shutdown.store(true, Ordering::Relaxed);
         self.wakers.iter().for_each(Waker::wake);
+    }
+
+    /// Asks for a shutdown, as a successor listens in this one's place. It may start once this
+    /// one has left its record.
+    pub fn give_way(&mut self) {
+        self.heir.appear();
+        self.shut_down();
     }
 
     /// Returns the record that the broker left for its successor, once it has ended in

@@ -1,19 +1,25 @@
 //! Start of a link: turns its settings into sockets, addresses and a session for its
 //! shard.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
-use netcluster_platform::Snapshots;
 use netcluster_platform::datagram::{DatagramConfig, DatagramInfo, DatagramSockets};
+use netcluster_platform::{Snapshots, Waker};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::config::ShardConfig;
 use crate::resolver;
-use crate::shard::LinkStart;
+use crate::shard::{LinkSockets, LinkStart};
 use crate::status::LinkIo;
 use netcluster_link::config::{DISCOVERY, Entropy, LinkConfig, StreamMap};
 use netcluster_link::options::{LinkOptions, MAX_LINK_PAYLOAD_BYTES};
 use netcluster_link::peer_id::Session;
+
+/// Time between two tries to open sockets that something else is still in the way of.
+const OPEN_AGAIN: Duration = Duration::from_millis(5);
 
 /// Random bytes from the system.
 struct SystemEntropy(SystemRandom);
@@ -32,15 +38,86 @@ pub fn open(
     options: &LinkOptions,
     shard: &mut ShardConfig,
 ) -> Result<LinkStart<DatagramSockets>, String> {
-    let config = DatagramConfig {
+    let sockets = DatagramSockets::open(&datagrams(options)).map_err(|error| error.to_string())?;
+    start(options, shard, sockets)
+}
+
+/// Makes ready the link of a broker that takes another one's place: its sockets are opened
+/// once `predecessor_left` returns. Until then that one has its port, so another one is tried,
+/// which tells all else that could fail.
+///
+/// # Errors
+/// Reason why the link cannot be opened, and what to change.
+pub fn open_later(
+    options: &LinkOptions,
+    shard: &mut ShardConfig,
+) -> Result<(LinkStart<DatagramSockets>, LateSockets), String> {
+    let config = DatagramConfig { unicast_port: None, ..datagrams(options) };
+    let sockets = DatagramSockets::open(&config).map_err(|error| error.to_string())?;
+    let mut start = start(options, shard, sockets)?;
+    let (sender, sockets) = mpsc::channel();
+    start.sockets = LinkSockets::Later(sockets);
+    Ok((start, LateSockets { config: datagrams(options), sender }))
+}
+
+/// Sockets that are still to be opened.
+#[derive(Debug)]
+pub struct LateSockets {
+    config: DatagramConfig,
+    sender: mpsc::Sender<(DatagramSockets, LinkIo)>,
+}
+
+impl LateSockets {
+    /// Opens them, on a thread of their own, once `predecessor_left` returns; tries again
+    /// while something is in the way.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn open_once(
+        self,
+        predecessor_left: impl FnOnce() + Send + 'static,
+        waker: Waker,
+    ) -> io::Result<()> {
+        let run = move || {
+            predecessor_left();
+            let mut told = String::new();
+            loop {
+                match DatagramSockets::open(&self.config) {
+                    Ok(sockets) => {
+                        let about = about(sockets.info());
+                        // A broker that has ended needs none.
+                        let _ = self.sender.send((sockets, about));
+                        return waker.wake();
+                    }
+                    Err(error) if told != error.to_string() => {
+                        told = error.to_string();
+                        tracing::warn!("the link cannot be opened yet: {told}");
+                    }
+                    Err(_) => {}
+                }
+                thread::sleep(OPEN_AGAIN);
+            }
+        };
+        thread::Builder::new().name("late-link".into()).spawn(run).map(drop)
+    }
+}
+
+fn datagrams(options: &LinkOptions) -> DatagramConfig {
+    DatagramConfig {
         group: options.group,
         unicast_port: options.unicast_port,
         interface: options.interface.clone(),
         ttl: options.ttl.into(),
         receive_buffer_bytes: options.receive_buffer_bytes,
         ..DatagramConfig::default()
-    };
-    let sockets = DatagramSockets::open(&config).map_err(|error| error.to_string())?;
+    }
+}
+
+fn start(
+    options: &LinkOptions,
+    shard: &mut ShardConfig,
+    sockets: DatagramSockets,
+) -> Result<LinkStart<DatagramSockets>, String> {
     let info = sockets.info();
     report(options, info);
     let resolved = resolver::resolve(&options.peers, options.group.is_ipv6());
@@ -69,14 +146,7 @@ pub fn open(
     let mut entropy = SystemEntropy(SystemRandom::new());
     let mut session = Session::default();
     entropy.fill(&mut session);
-    let about = LinkIo {
-        interface: info.interface.clone(),
-        unicast: info.unicast.to_string(),
-        gso: info.gso,
-        gro: info.gro,
-        receive_buffer_bytes: info.receive_buffer_bytes as u64,
-        ..LinkIo::default()
-    };
+    let about = about(info);
     let snapshots = match Snapshots::watch() {
         Ok(snapshots) => Some(snapshots),
         Err(error) => {
@@ -84,8 +154,19 @@ pub fn open(
             None
         }
     };
-    let entropy = Box::new(entropy);
+    let (entropy, sockets) = (Box::new(entropy), LinkSockets::Open(sockets));
     Ok(LinkStart { config, session, entropy, sockets, about, addresses, snapshots })
+}
+
+fn about(info: &DatagramInfo) -> LinkIo {
+    LinkIo {
+        interface: info.interface.clone(),
+        unicast: info.unicast.to_string(),
+        gso: info.gso,
+        gro: info.gro,
+        receive_buffer_bytes: info.receive_buffer_bytes as u64,
+        ..LinkIo::default()
+    }
 }
 
 fn report(options: &LinkOptions, info: &DatagramInfo) {

@@ -160,7 +160,7 @@ fn a_broker_whose_log_nobody_reads_goes_on() {
 #[test]
 fn a_second_broker_is_refused_and_the_first_undisturbed() {
     for backend in backends() {
-        let mut broker = Broker::start(backend);
+        let broker = Broker::start(backend);
         let mut on = broker.on(&["log"]);
         let second = start_serve(&broker.socket(), backend).finish();
         let words = format!("a broker is already running as pid {} on", broker.process.pid());

@@ -7,7 +7,8 @@ use std::time::Duration;
 use netcluster::internals::{MAX_HOLD, Record, ShardConfig};
 use netcluster::sim::{SimBroker, SimSession};
 use netcluster_platform::sim::{Faults, SimNet};
-use netcluster_wire::{Hello, Kind, Source};
+use netcluster_wire::bye::Bye;
+use netcluster_wire::{Hello, Kind, Source, Welcome};
 
 const SEEDS: u64 = 30;
 const EVENTS: u8 = 40;
@@ -185,5 +186,153 @@ fn a_first_start_delays_nobody() {
         drop(emitter);
         emit_all(&mut again);
         assert!(all_arrive(&mut broker, &mut again, &mut listeners) < MAX_HOLD / 2);
+    }
+}
+
+/// Brokers of which one takes the other's place, and time that passes for both.
+struct Succession {
+    seed: u64,
+    machine: (SimNet, usize),
+    brokers: Vec<SimBroker>,
+    /// The broker gives its place away; its successor starts once it has left its record.
+    is_giving: bool,
+}
+
+impl Succession {
+    fn run(&mut self) {
+        self.brokers.iter_mut().for_each(|broker| broker.run_for(TICK / 4));
+        let left = self.brokers[0].left().filter(|_| self.is_giving);
+        if let Some(record) = left {
+            self.is_giving = false;
+            self.brokers.push(start(self.seed, &self.machine, record));
+        }
+        if self.brokers.len() > 1 {
+            self.brokers.retain(|broker| !broker.has_ended());
+        }
+    }
+
+    /// Connects until it is welcomed: whoever still reaches the old broker is turned away.
+    fn join(&mut self, previous: Source) -> (SimSession, Welcome) {
+        for _ in 0..1000 {
+            let mut session = self.brokers[0].connect();
+            session.hello("c", &Hello { previous, ..Hello::default() });
+            let frame = (0..1000).find_map(|_| {
+                session.push();
+                self.run();
+                session.next_frame()
+            });
+            // Or it waited behind a listener that was closed.
+            let Some(frame) = frame else { continue };
+            if frame.kind == Kind::Welcome {
+                session.source = frame.source;
+                return (session, Welcome::decode(&frame.payload).expect("a good welcome"));
+            }
+            assert_eq!(frame.kind, Kind::Bye);
+            assert!(Bye::decode(&frame.payload).has_successor);
+        }
+        panic!("nobody takes it in");
+    }
+}
+
+/// An emitter or a listener that goes from broker to broker.
+struct Wanderer {
+    session: SimSession,
+    acks: usize,
+    heard: Vec<u64>,
+    /// Number of the first event that was emitted on this connection, and of the next.
+    first: u64,
+    next: u64,
+    listens: bool,
+}
+
+impl Wanderer {
+    fn new(succession: &mut Succession, listens: bool) -> Wanderer {
+        let (session, _) = succession.join(Source::NONE);
+        let mut wanderer =
+            Wanderer { session, acks: 0, heard: Vec::new(), first: 0, next: 0, listens };
+        wanderer.subscribe();
+        wanderer
+    }
+
+    fn subscribe(&mut self) {
+        self.acks = 0;
+        if self.listens {
+            for (at, pattern) in PATTERNS.iter().enumerate() {
+                self.session.queue(Kind::Subscribe, at as u64, pattern.as_bytes(), b"");
+            }
+        }
+    }
+
+    fn emit(&mut self) {
+        self.session.emit("a.b", &self.next.to_le_bytes());
+        self.next += 1;
+    }
+
+    /// Takes what came; after a goodbye goes on to the successor.
+    fn turn(&mut self, succession: &mut Succession) {
+        self.session.push();
+        while let Some(frame) = self.session.next_frame() {
+            match frame.kind {
+                Kind::Event => {
+                    self.heard.push(u64::from_le_bytes(frame.payload[..].try_into().unwrap()));
+                }
+                Kind::Ack => self.acks += 1,
+                Kind::Bye => {
+                    let bye = Bye::decode(&frame.payload);
+                    assert!(bye.has_successor);
+                    let (session, welcome) = succession.join(self.session.source);
+                    assert_eq!(welcome.held, self.listens, "what it could miss waits");
+                    self.session = session;
+                    self.subscribe();
+                    // What was not read is emitted again.
+                    (self.first, self.next) =
+                        (self.first + bye.confirmed, self.first + bye.confirmed);
+                    return;
+                }
+                kind => panic!("{kind:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn successors_one_after_the_other_lose_nothing_and_double_nothing() {
+    const TAKEOVERS: u64 = 10;
+    const EACH: u64 = 30;
+    for seed in 0..SEEDS {
+        println!("seed {seed}");
+        let machine = machine(seed);
+        let brokers = vec![start(seed, &machine, Record::default())];
+        let mut succession = Succession { seed, machine, brokers, is_giving: false };
+        let mut listeners =
+            [Wanderer::new(&mut succession, true), Wanderer::new(&mut succession, true)];
+        let mut emitter = Wanderer::new(&mut succession, false);
+        let all_listen =
+            |listeners: &[Wanderer]| listeners.iter().all(|it| it.acks == PATTERNS.len());
+        for takeover in 1..=TAKEOVERS + 1 {
+            let goal = takeover * EACH;
+            let mut is_given = false;
+            for turn in 0.. {
+                assert!(turn < 20_000, "{takeover}: {:?}", listeners.map(|it| it.heard.len()));
+                if emitter.next < goal && (takeover > 1 || all_listen(&listeners)) {
+                    emitter.emit();
+                }
+                let is_half = emitter.next == goal - EACH / 2;
+                if takeover <= TAKEOVERS && is_half && !is_given {
+                    succession.brokers[0].give_way();
+                    (is_given, succession.is_giving) = (true, true);
+                }
+                succession.run();
+                emitter.turn(&mut succession);
+                listeners.iter_mut().for_each(|listener| listener.turn(&mut succession));
+                let have_all = listeners.iter().all(|it| it.heard.len() as u64 >= goal);
+                let is_over = succession.brokers.len() == 1 && !succession.is_giving;
+                if have_all && emitter.next >= goal && is_over {
+                    break;
+                }
+            }
+            let expected: Vec<u64> = (0..goal).collect();
+            listeners.iter().for_each(|it| assert_eq!(it.heard, expected));
+        }
     }
 }

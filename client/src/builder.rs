@@ -86,6 +86,7 @@ impl Options {
             echo: self.echo,
             latest: self.queue == QueuePolicy::Latest,
             shared: self.hello_shares(),
+            leaves: self.reconnect == Reconnect::Never,
             max_queue: self.max_queue_bytes,
             previous,
             client_name: self.name.clone(),

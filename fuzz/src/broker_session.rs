@@ -90,6 +90,7 @@ fn step(choices: &mut Choices<'_>, broker: &mut SimBroker, sessions: &mut Vec<Si
                 echo: choices.chance(128),
                 latest: choices.chance(80),
                 shared: choices.chance(80),
+                leaves: choices.chance(80),
                 max_queue: u64::from(choices.byte()) << 10,
                 previous: Source { node: 1, client: u32::from(choices.byte()) },
                 client_name: "any".into(),

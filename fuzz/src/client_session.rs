@@ -77,7 +77,7 @@ fn payload(kind: Kind, choices: &mut Choices<'_>) -> Vec<u8> {
             let max_payload = choices.of(&[16 << 20, 100, 0, 1 << 30, u64::MAX]);
             let code = ErrorCode::from_number(u32::from(choices.byte()) % 12);
             let reason = choices.chance(60).then(|| (code, "told".to_owned()));
-            Welcome { max_payload, run: 1, reason }.encode()
+            Welcome { max_payload, run: 1, reason, ..Welcome::default() }.encode()
         }
         Kind::Error => {
             encode_error(ErrorCode::from_number(u32::from(choices.byte()) % 12), "text \u{fffd}")

@@ -139,6 +139,14 @@ impl Link {
         }
     }
 
+    /// Begins to look for peers now, and not when the link was made: what was emitted since
+    /// then is held back for them.
+    pub fn begin(&mut self, now: Instant) {
+        self.membership.begin(now, &self.local.config);
+        self.scheduler = Scheduler::new(now, self.local.config.rate);
+        self.timer.due(now);
+    }
+
     /// Makes a channel known, before anything else is said of it. Returns its
     /// hash.
     pub fn open_channel(&mut self, now: Instant, name: &str) -> ChannelHash {

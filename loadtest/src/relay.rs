@@ -110,7 +110,7 @@ impl Relay {
         let welcome = Welcome {
             max_payload: DEFAULT_MAX_PAYLOAD_BYTES as u64,
             run: u64::from(std::process::id()),
-            reason: None,
+            ..Welcome::default()
         };
         stream.write_all(&frame::encode(Kind::Welcome, source, 0, b"", &welcome.encode()))?;
         let mut awaited = usize::from(self.plan.round_trip || self.emitter_of(&name).is_none());

@@ -64,9 +64,9 @@ pub use io::{
     WakeTarget, Waker,
 };
 pub use local::{
-    BindError, BindOptions, Group, InheritError, InheritedListener, LocalListener, LocalSocket,
-    MAX_PATH_BYTES, Note, SEND_BUFFER_BYTES, SocketKeeper, account_name, descriptor_limit,
-    listening_pid, own_user, raise_descriptor_limit,
+    BindError, BindOptions, Group, HeirListener, InheritError, InheritedListener, LocalListener,
+    LocalSocket, MAX_PATH_BYTES, Note, SEND_BUFFER_BYTES, SocketKeeper, account_name,
+    descriptor_limit, listening_pid, own_user, raise_descriptor_limit,
 };
 pub use memory::{memory_available_bytes, memory_total_bytes};
 pub use monotonic::monotonic_micros;

@@ -1,7 +1,7 @@
 //! Local sockets: where the broker's clients connect.
 //!
 //! On Unix they are sockets with a file's name, on Windows named pipes. Each system
-//! has its sibling, which supplies `InheritedListener`, `LocalListener`, `LocalSocket`, `MAX_PATH_BYTES`,
+//! has its sibling, which supplies `HeirListener`, `InheritedListener`, `LocalListener`, `LocalSocket`, `MAX_PATH_BYTES`,
 //! `PATH_ADVICE`, `SocketKeeper`, `listening_pid`, `raise_descriptor_limit`,
 //! `account_name` and `own_user`.
 //!
@@ -20,8 +20,8 @@ use windows as system;
 
 pub use error::{BindError, InheritError};
 pub use system::{
-    InheritedListener, LocalListener, LocalSocket, MAX_PATH_BYTES, Note, SocketKeeper,
-    account_name, descriptor_limit, listening_pid, own_user, raise_descriptor_limit,
+    HeirListener, InheritedListener, LocalListener, LocalSocket, MAX_PATH_BYTES, Note,
+    SocketKeeper, account_name, descriptor_limit, listening_pid, own_user, raise_descriptor_limit,
 };
 pub(crate) use system::{end_receiving, end_sending};
 

@@ -69,7 +69,8 @@ Examples:
   netcluster serve --socket /tmp/events.sock --socket-mode 0600
   netcluster serve --config /etc/netcluster.toml --log debug
   netcluster serve --link --cluster office --key-file /etc/netcluster/key
-  netcluster serve --print-ready --die-with-parent    by a program that needs one";
+  netcluster serve --print-ready --die-with-parent    by a program that needs one
+  netcluster serve --takeover --background            another version in the place of this one";
 
 const EMIT_EXAMPLES: &str = "\
 It ends when the broker has queued the events for all their listeners. While it reads lines it
@@ -209,6 +210,13 @@ pub struct ServeArgs {
     /// Check the settings, say what is wrong with them, and end
     #[arg(long)]
     pub check: bool,
+    /// Take the place of the broker that runs at the socket, without a gap: clients go on with
+    /// this one and lose nothing. If this one cannot start, that one goes on
+    #[arg(long)]
+    pub takeover: bool,
+    /// Return once clients can connect, and go on in the background
+    #[arg(long)]
+    pub background: bool,
     /// Print one line of JSON on standard output when clients can connect: ready, pid, socket,
     /// node, version
     #[arg(long)]

@@ -68,6 +68,16 @@ impl Failure {
         self
     }
 
+    /// Returns the line that is printed.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Returns the exit code.
+    pub fn code(&self) -> Code {
+        self.code
+    }
+
     /// Whether it is that there is no connection at the moment.
     pub fn is_passing(&self) -> bool {
         self.passing

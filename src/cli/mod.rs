@@ -51,6 +51,7 @@ mod standing;
 mod status;
 mod supervision;
 mod table;
+mod takeover;
 mod values;
 
 use std::process::ExitCode;

@@ -2,7 +2,9 @@
 //! service does the same with another log and another way to be told.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use netcluster::internals::{LogCounts, MAX_TOLD};
@@ -22,6 +24,7 @@ use super::reload::Reloading;
 use super::settings::Settings;
 use super::signals;
 use super::supervision::{self, Ending, Watch};
+use super::takeover;
 
 /// The variable in which a service manager names the directory that it made.
 const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
@@ -30,9 +33,20 @@ const RUNTIME_DIRECTORY: &str = "RUNTIME_DIRECTORY";
 /// that there are too many.
 const OWN_DESCRIPTORS: usize = 128 + MAX_TOLD;
 
+/// Whether metrics have been started: that happens once in the life of the process.
+static HAS_METRICS: AtomicBool = AtomicBool::new(false);
+
+/// Time between two tries to have the metrics' address, and the number of tries.
+const METRICS_AGAIN: Duration = Duration::from_millis(50);
+const METRICS_TRIES: u32 = 600;
+
 /// Runs a broker until it is asked to end.
 pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
-    let ServeArgs { config, check, print_ready, die_with_parent, settings } = *args;
+    let ServeArgs { config, check, takeover, background, print_ready, die_with_parent, settings } =
+        *args;
+    if background {
+        return takeover::in_background();
+    }
     // First of all: what happens from now on is noticed.
     let parent = die_with_parent.map(Watch::begin);
     let loaded = sources::load(settings.clone(), config.as_deref())?;
@@ -40,20 +54,57 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
         return tell_good(&loaded);
     }
     let counts = log::start(Some(&loaded.settings), None)?;
-    let serving = Serving::start(settings, config, &loaded, counts)?;
-    let reloading = serving.reloading.clone();
+    let sources = Sources { typed: settings, config };
+    let mut serving = if takeover {
+        Serving::take_over(&sources, &loaded, Arc::clone(&counts))?
+    } else {
+        Serving::start(&sources, &loaded, Arc::clone(&counts))?
+    };
+    // That of the broker that serves at the time.
+    let reloading = Arc::new(Mutex::new(serving.reloading.clone()));
     let ending = Ending::of(serving.shutdown());
     if let Some(parent) = parent {
         parent.end_with(&ending)?;
     }
+    let signalled = ending.clone();
     let end = move |_| {
         tracing::info!("shutting down; another signal ends at once");
-        ending.begin();
+        signalled.begin();
     };
-    // The log has what came of it.
-    let reload = move || drop(reloading.reload());
+    let current = Arc::clone(&reloading);
+    let reload = move || {
+        let reloading = current.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // The log has what came of it.
+        drop(reloading.reload());
+    };
     signals::on_first_or_reload(end, Box::new(reload))?;
-    serving.join(print_ready)
+    let mut prints = print_ready;
+    while let Some(socket) = serving.join(prints)? {
+        if takeover::is_served(&socket) {
+            tracing::info!("another broker has taken this one's place");
+            return Ok(());
+        }
+        tracing::error!("the broker that was to take this one's place is gone: serving again");
+        serving = match Serving::start(&sources, &loaded, Arc::clone(&counts)) {
+            Err(failure) if failure.code() == Code::AlreadyRunning => return Ok(()),
+            serving => serving?,
+        };
+        *reloading.lock().unwrap_or_else(PoisonError::into_inner) = serving.reloading.clone();
+        if !ending.go_on(serving.shutdown()) {
+            serving.shutdown().request();
+        }
+        prints = false;
+    }
+    Ok(())
+}
+
+/// Sources of a broker's settings: what was typed, and a file.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Settings that were typed.
+    pub typed: Settings,
+    /// File that was named.
+    pub config: Option<PathBuf>,
 }
 
 /// A broker that clients can connect to.
@@ -63,36 +114,56 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Starts it with the settings that were loaded; they are loaded again from the same
-    /// sources, what was typed and a file, when somebody asks for it. `counts` are those of
-    /// the log.
+    /// Starts it with the settings that were loaded from these sources, which are read again
+    /// when somebody asks for it; `counts` are those of the log.
     pub fn start(
-        typed: Settings,
-        config: Option<PathBuf>,
+        sources: &Sources,
         loaded: &Loaded,
         counts: Arc<LogCounts>,
     ) -> Result<Serving, Failure> {
-        let (mut options, warnings) = options(loaded)?;
-        options.log = counts;
-        let program = Arc::new(Program::default());
-        options.operator = Some(Arc::clone(&program) as Arc<dyn Operator>);
-        for warning in warnings {
-            tracing::warn!("{warning}");
-        }
-        fit_to_descriptors(&mut options, loaded);
-        supervision::take_socket(&mut options)?;
-        warn_of_two_buses(&options.socket);
-        let broker = Broker::start(options.clone()).map_err(|error| match error {
-            StartError::Option(_) => Failure::usage(error),
-            StartError::Bind(BindError::InUse { .. }) => Failure::new(Code::AlreadyRunning, error),
-            _ => Failure::other(error),
-        })?;
-        if let Some(address) = &loaded.settings.metrics {
+        let (options, program) = options_of(loaded, counts)?;
+        let prepared = Broker::prepare(options.clone()).map_err(start_failure)?;
+        let ready = prepared.bind().map_err(start_failure)?;
+        let broker = ready.start().map_err(start_failure)?;
+        if let Some(address) = &loaded.settings.metrics
+            && !HAS_METRICS.swap(true, Ordering::Relaxed)
+        {
             metrics::start(address, broker.socket())?;
         }
-        let reloading = Reloading::new(broker.reloader(), typed, config, loaded, &options);
+        Ok(Serving::of(broker, sources, loaded, &options, &program))
+    }
+
+    /// Starts it in the place of another one.
+    pub fn take_over(
+        sources: &Sources,
+        loaded: &Loaded,
+        counts: Arc<LogCounts>,
+    ) -> Result<Serving, Failure> {
+        let (options, program) = options_of(loaded, counts)?;
+        let socket = options.socket.clone();
+        let prepared = Broker::prepare(options.clone()).map_err(start_failure)?;
+        let ready = takeover::take_over(prepared, &socket)?;
+        // Before the other one can be gone: its end is not the service's.
+        supervision::tell_main_process();
+        let broker = ready.start().map_err(start_failure)?;
+        if let Some(address) = loaded.settings.metrics.clone() {
+            HAS_METRICS.store(true, Ordering::Relaxed);
+            metrics_later(move || metrics::start(&address, &socket))?;
+        }
+        Ok(Serving::of(broker, sources, loaded, &options, &program))
+    }
+
+    fn of(
+        broker: Broker,
+        sources: &Sources,
+        loaded: &Loaded,
+        options: &BrokerOptions,
+        program: &Program,
+    ) -> Serving {
+        let Sources { typed, config } = sources.clone();
+        let reloading = Reloading::new(broker.reloader(), typed, config, loaded, options);
         program.can_reload(reloading.clone());
-        Ok(Serving { broker, reloading })
+        Serving { broker, reloading }
     }
 
     /// Asks it to end, from any thread.
@@ -101,7 +172,8 @@ impl Serving {
     }
 
     /// Says that it is ready, with `prints` also on standard output, and waits for its end.
-    pub fn join(self, prints: bool) -> Result<(), Failure> {
+    /// Returns its socket if another broker has taken its place there.
+    pub fn join(self, prints: bool) -> Result<Option<PathBuf>, Failure> {
         let Serving { broker, .. } = self;
         tracing::info!(
             socket = %broker.socket().display(),
@@ -111,11 +183,60 @@ impl Serving {
             "ready",
         );
         supervision::tell_ready(&broker, prints);
+        let (socket, heir) = (broker.socket().to_owned(), broker.heir());
         supervision::watch(&broker)?;
         broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
         tracing::info!("ended");
-        Ok(())
+        Ok(heir.is_there().then_some(socket))
     }
+}
+
+/// Starts the metrics, on a thread of its own, once the broker whose place was taken has let
+/// their address go.
+fn metrics_later(start: impl Fn() -> Result<(), Failure> + Send + 'static) -> Result<(), Failure> {
+    let run = move || {
+        for _ in 0..METRICS_TRIES {
+            if start().is_ok() {
+                return;
+            }
+            thread::sleep(METRICS_AGAIN);
+        }
+        if let Err(failure) = start() {
+            tracing::error!("there are no metrics: {}", failure.message());
+        }
+    };
+    let started = thread::Builder::new().name("metrics-later".into()).spawn(run);
+    started
+        .map(drop)
+        .map_err(|error| Failure::other(format_args!("cannot start a thread: {error}")))
+}
+
+/// The failure of a broker that does not start.
+pub fn start_failure(error: StartError) -> Failure {
+    match error {
+        StartError::Option(_) => Failure::usage(error),
+        StartError::Bind(BindError::InUse { .. }) => Failure::new(Code::AlreadyRunning, error),
+        _ => Failure::other(error),
+    }
+}
+
+/// A broker's options by these settings, and the program that it runs in; what is worth
+/// saying about them is logged.
+fn options_of(
+    loaded: &Loaded,
+    counts: Arc<LogCounts>,
+) -> Result<(BrokerOptions, Arc<Program>), Failure> {
+    let (mut options, warnings) = options(loaded)?;
+    options.log = counts;
+    let program = Arc::new(Program::default());
+    options.operator = Some(Arc::clone(&program) as Arc<dyn Operator>);
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    fit_to_descriptors(&mut options, loaded);
+    supervision::take_socket(&mut options)?;
+    warn_of_two_buses(&options.socket);
+    Ok((options, program))
 }
 
 /// Lowers the number of clients to what the system lets the process have.

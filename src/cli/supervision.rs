@@ -3,13 +3,16 @@
 //!
 //! ```text
 //!   --print-ready       one line of JSON on standard output
-//!   $NOTIFY_SOCKET      READY=1, RELOADING=1, STOPPING=1: systemd, and whoever does the same
+//!   $NOTIFY_SOCKET      READY=1, RELOADING=1, STOPPING=1, and MAINPID=… by one that takes over:
+//!                       systemd, and whoever does the same
 //!   $WATCHDOG_USEC      WATCHDOG=1 in half of that time, while all shards turn
 //!   $LISTEN_FDS         the socket, which systemd has made: socket activation
 //!   --die-with-parent   an end in order when the parent is gone
 //! ```
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -19,20 +22,41 @@ use serde::Serialize;
 
 use super::failure::Failure;
 
+/// Time in which a broker that has taken another one's place says that it is alive.
+const WATCHDOG_OF_SUCCESSOR: Duration = Duration::from_secs(30);
+
+/// Whether this process has taken the place of another one as the service.
+static HAS_TAKEN_OVER: AtomicBool = AtomicBool::new(false);
+
 /// The end of a broker, which several may ask for.
 #[derive(Clone)]
-pub struct Ending(Shutdown);
+pub struct Ending(Arc<Mutex<State>>);
+
+struct State {
+    shutdown: Shutdown,
+    is_asked: bool,
+}
 
 impl Ending {
     /// The end of this broker.
     pub fn of(shutdown: Shutdown) -> Ending {
-        Ending(shutdown)
+        Ending(Arc::new(Mutex::new(State { shutdown, is_asked: false })))
+    }
+
+    /// Has the broker that this one ends from now on be another one; returns whether it may
+    /// go on, as nobody has asked for the end.
+    pub fn go_on(&self, shutdown: Shutdown) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.shutdown = shutdown;
+        !state.is_asked
     }
 
     /// Begins it, and tells the supervisor.
     pub fn begin(&self) {
         notify("STOPPING=1");
-        self.0.request();
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.is_asked = true;
+        state.shutdown.request();
     }
 }
 
@@ -104,6 +128,14 @@ pub fn tell_reloaded() {
     notify("READY=1");
 }
 
+/// Tells the service manager that this process is the service from now on, and how often it
+/// will say that it is alive: nobody told it what is asked for.
+pub fn tell_main_process() {
+    HAS_TAKEN_OVER.store(true, Ordering::Relaxed);
+    let usec = WATCHDOG_OF_SUCCESSOR.as_micros();
+    notify(&format!("MAINPID={}\nWATCHDOG_USEC={usec}", std::process::id()));
+}
+
 /// Has the broker use the socket that the service manager passed, if it did.
 pub fn take_socket(options: &mut BrokerOptions) -> Result<(), Failure> {
     let Some(socket) = InheritedListener::take().map_err(Failure::usage)? else { return Ok(()) };
@@ -126,6 +158,9 @@ pub fn watch(broker: &Broker) -> Result<(), Failure> {
     let own = std::process::id();
     let asked =
         watchdog(variable("WATCHDOG_USEC").as_deref(), variable("WATCHDOG_PID").as_deref(), own);
+    let is_successor =
+        HAS_TAKEN_OVER.load(Ordering::Relaxed) && variable("NOTIFY_SOCKET").is_some();
+    let asked = if is_successor { Some(WATCHDOG_OF_SUCCESSOR) } else { asked };
     let Some(period) = asked.map(|period| period / 2) else { return Ok(()) };
     let watch = broker.watch();
     let tell = move || {

@@ -40,7 +40,7 @@ fn a_record_survives_its_bytes_and_anything_else_is_none() {
 
 #[test]
 fn a_channel_is_held_until_all_are_back() {
-    let mut returning = Returning::new(&record_of_two(), ns(0));
+    let mut returning = Returning::new(&record_of_two(), ns(0), MAX_HOLD);
     assert!(returning.holds("a", ns(0)) && !returning.holds("b", ns(0)));
     assert!(!returning.is_back("a", source(1)));
     assert!(!returning.is_back("a", source(1)), "the same one again");
@@ -51,7 +51,7 @@ fn a_channel_is_held_until_all_are_back() {
 
 /// Leaves the record of a broker that found one, and so much later heard of these.
 fn passed_on(found: &Record, node: u32, after: Duration, heard: &[Listening]) -> Record {
-    let returning = Returning::new(found, ns(0));
+    let returning = Returning::new(found, ns(0), MAX_HOLD);
     let mut left = Record::of(node);
     left.add_nodes(found);
     // As shards happen to end.
@@ -75,7 +75,7 @@ fn whoever_is_not_back_stands_in_the_next_record_for_a_bounded_time() {
             break;
         }
         assert_eq!((record.len(), record.patterns_of("a", source(1))), (2, 2));
-        assert!(Returning::new(&record, ns(0)).holds("a", ns(1)));
+        assert!(Returning::new(&record, ns(0), MAX_HOLD).holds("a", ns(1)));
     }
     assert!(record.is_empty());
     let late = passed_on(&record_of_two(), 8, HOLD_WINDOW, &[]);
@@ -113,19 +113,19 @@ fn a_record_has_a_bounded_number_of_clients() {
 /// successor did.
 #[test]
 fn a_hold_without_a_record_is_passed_on() {
-    let mut returning = Returning::new(&Record::default(), ns(0));
+    let mut returning = Returning::new(&Record::default(), ns(0), MAX_HOLD);
     assert!(!returning.is_awaiting(ns(0)));
     returning.begin(&"a".into(), ns(5)).expect("it is soon enough");
     let mut left = Record::of(8);
     left.add(&returning.absent(ns(10)));
-    let mut next = Returning::new(&Record::decode(&left.encode()), ns(0));
+    let mut next = Returning::new(&Record::decode(&left.encode()), ns(0), MAX_HOLD);
     assert!(next.holds("a", ns(1)));
 }
 
 #[test]
 fn an_event_waits_for_its_longest_time_and_the_window_ends() {
     let emitter = Target { shard: ShardId(0), conn: Conn(0), client: 9 };
-    let mut returning = Returning::new(&record_of_two(), ns(0));
+    let mut returning = Returning::new(&record_of_two(), ns(0), MAX_HOLD);
     let late = ns(HOLD_WINDOW.as_nanos() as u64 - 1);
     let until = returning.wait("a", emitter, late).unwrap();
     assert_eq!(until, late + MAX_HOLD.as_nanos() as u64);
@@ -133,19 +133,19 @@ fn an_event_waits_for_its_longest_time_and_the_window_ends() {
     assert!(returning.holds("a", until.saturating_sub(1)), "what waits is not let go early");
     assert_eq!(returning.overdue(until), [Arc::from("a")]);
     assert_eq!(returning.release("a"), [emitter]);
-    let mut idle = Returning::new(&record_of_two(), ns(0));
+    let mut idle = Returning::new(&record_of_two(), ns(0), MAX_HOLD);
     assert!(!idle.holds("a", late + 1), "nobody emitted in time");
     assert!(!idle.holds_any());
 }
 
 #[test]
 fn without_a_record_a_channel_is_held_once_and_only_soon_after_the_start() {
-    let mut returning = Returning::new(&Record::default(), ns(0));
+    let mut returning = Returning::new(&Record::default(), ns(0), MAX_HOLD);
     let channel: Arc<str> = "a".into();
     assert_eq!(returning.begin(&channel, ns(5)), Some(ns(5) + MAX_HOLD.as_nanos() as u64));
     assert!(returning.holds("a", ns(6)));
     returning.release("a");
     assert_eq!(returning.begin(&channel, ns(7)), None);
     let late = ns(HOLD_WINDOW.as_nanos() as u64);
-    assert_eq!(Returning::new(&Record::default(), ns(0)).begin(&channel, late), None);
+    assert_eq!(Returning::new(&Record::default(), ns(0), MAX_HOLD).begin(&channel, late), None);
 }

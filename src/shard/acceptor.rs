@@ -17,7 +17,6 @@ use crate::target::{ShardId, Target};
 use crate::timers::Timer;
 
 use super::Shard;
-use super::shutdown::SHUTTING_DOWN;
 
 /// Time for which accepting pauses when the system is out of descriptors, unless a
 /// connection closes before.
@@ -131,9 +130,7 @@ impl<I: Io> Shard<I> {
         connection.seat = seat;
         self.connections.insert(connection);
         match refusal {
-            None if self.is_quiet() || self.is_draining() => {
-                self.close_with_error(conn, ErrorCode::Shutdown, SHUTTING_DOWN)
-            }
+            None if self.is_quiet() || self.is_draining() => self.turn_away(conn),
             None => {
                 self.expect_hello(target);
                 self.start_receiving(conn);

@@ -132,6 +132,10 @@ impl<I: Io> Shard<I> {
         let rules = &config.channels;
         let max_payload_bytes = rules.max_payload_bytes(channel, config.max_payload_bytes);
         let rate = rules.rate(channel);
+        // What other machines emitted meanwhile waited for nobody.
+        let held = awaited > 0
+            && !self.router.channels.is_linked()
+            && self.returning.holds(channel, self.now);
         self.channel_used(channel);
         let channel = self.router.channels.join(channel);
         let sharing = self.first_sharing(hello.shared);
@@ -143,6 +147,8 @@ impl<I: Io> Shard<I> {
         connection.channel = Some(channel);
         connection.echo = hello.echo;
         connection.latest = hello.latest;
+        connection.leaves = hello.leaves;
+        connection.is_promised = held;
         connection.awaited = awaited;
         connection.previous = hello.previous;
         connection.max_payload_bytes = max_payload_bytes;
@@ -155,7 +161,8 @@ impl<I: Io> Shard<I> {
                 .set_limit_bytes(wanted.clamp(MIN_MAX_QUEUE_BYTES, config.max_queue_bytes));
         }
         connection.name = hello.client_name.into();
-        let welcome = Welcome { max_payload: max_payload_bytes as u64, run: config.run, reason };
+        let max_payload = max_payload_bytes as u64;
+        let welcome = Welcome { max_payload, run: config.run, reason, held };
         self.reply(conn, &frame::encode(Kind::Welcome, source, 0, b"", &welcome.encode()));
         self.totals.clients += 1;
         self.clients_changed();

@@ -102,6 +102,8 @@ impl<I: Io> Shard<I> {
             }
             Message::IsBack(channel, previous) => self.is_back(&channel, previous),
             Message::Released(channel) => self.release_hold(&channel),
+            Message::LinkLeft => self.link_left(),
+            Message::HoldOver(channel) => self.hold_is_over(&channel),
             Message::Quiet(listening) => self.other_is_quiet(&listening),
         }
     }

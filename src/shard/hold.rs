@@ -13,7 +13,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use netcluster_platform::{Conn, Instant, Io, Slice};
-use netcluster_wire::{Hello, Source};
+use netcluster_wire::control::encode_lost;
+use netcluster_wire::{Hello, Kind, LossReason, Source, frame};
 
 use crate::connection::{Blocker, Connection, Receiving};
 use crate::inbound::{Run, Step};
@@ -65,6 +66,7 @@ impl<I: Io> Shard<I> {
             return;
         }
         connection.awaited -= 1;
+        connection.is_promised &= connection.awaited > 0;
         let Some(channel) = connection.channel.filter(|_| connection.awaited == 0) else { return };
         let previous = connection.previous;
         let channel = Arc::clone(&self.router.channels.get(channel).name);
@@ -90,8 +92,27 @@ impl<I: Io> Shard<I> {
     pub(super) fn hold_timed_out(&mut self) {
         for channel in self.returning.overdue(self.now) {
             tracing::info!(%channel, "not all clients that were here before are back; events go on");
-            self.release_hold(&channel);
+            for shard in self.mesh.others() {
+                self.mesh.send(shard, Message::HoldOver(Arc::clone(&channel)));
+            }
+            self.hold_is_over(&channel);
         }
+    }
+
+    /// Lets events go on in a channel, whoever is not back: who comes back just now is told.
+    pub(super) fn hold_is_over(&mut self, channel: &str) {
+        let Some(id) = self.router.channels.find(channel) else {
+            return self.release_hold(channel);
+        };
+        let late = |it: &&Connection| it.is_promised && it.is_open() && it.channel == Some(id);
+        let late: Vec<Conn> =
+            self.connections.iter().filter(late).map(|it| it.target.conn).collect();
+        for conn in late {
+            self.connections.at(conn).is_promised = false;
+            let lost = encode_lost(LossReason::Disconnected);
+            self.reply(conn, &frame::encode(Kind::Lost, Source::NONE, 0, b"", &lost));
+        }
+        self.release_hold(channel);
     }
 
     /// Releases all channels, as the broker shuts down.
@@ -208,7 +229,8 @@ impl<I: Io> Shard<I> {
             COUNTING_SHARD => self.returning.absent(self.now),
             _ => Vec::new(),
         };
-        listening.extend(self.connections.iter().filter_map(|connection| {
+        let returning = self.connections.iter().filter(|it| !it.leaves);
+        listening.extend(returning.filter_map(|connection| {
             let Connection { source, previous, awaited, patterns, .. } = connection;
             let channel = &self.router.channels.get(connection.channel?).name;
             let had = match awaited {

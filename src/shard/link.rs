@@ -35,13 +35,14 @@ use netcluster_link::stream::StreamId;
 use netcluster_link::{Link, LinkStatus, To};
 
 use super::Shard;
+use super::late_link::LinkSockets;
 
 /// Batches sent in one turn, at most 64 KiB each: what came in meanwhile is looked
 /// at between two turns.
 const BATCHES_PER_TURN: usize = 32;
 
 /// Time between two looks at the interface and the addresses of peers.
-const CHECK_EVERY: Duration = Duration::from_secs(2);
+pub(super) const CHECK_EVERY: Duration = Duration::from_secs(2);
 
 /// Time after which the interface is looked at again if it refuses a datagram as too
 /// long: 100 ms.
@@ -58,8 +59,8 @@ pub struct LinkStart<S> {
     pub session: Session,
     /// Source of nonces.
     pub entropy: Box<dyn Entropy + Send>,
-    /// Open sockets of the link.
-    pub sockets: S,
+    /// Sockets of the link.
+    pub sockets: LinkSockets<S>,
     /// Description of the sockets, for `status`.
     pub about: LinkIo,
     /// Addresses of unicast peers, as they are resolved: always all of them.
@@ -87,7 +88,7 @@ pub(super) struct LinkDriver {
     pub(super) postponed: VecDeque<LinkEvent>,
     pub(super) addresses: Option<Addresses>,
     snapshots: Option<Snapshots>,
-    about: LinkIo,
+    pub(super) about: LinkIo,
     /// The socket has no room.
     blocked: bool,
     /// More is to be sent than one turn does.
@@ -112,15 +113,17 @@ impl<I: Io> Shard<I> {
     /// Starts the link on this shard.
     pub(super) fn start_link(&mut self, start: LinkStart<I::Sockets>) -> std::io::Result<()> {
         assert_eq!(self.id, LINK_HOME);
-        self.io.open_datagrams(start.sockets)?;
+        match start.sockets {
+            LinkSockets::Open(sockets) => self.io.open_datagrams(sockets)?,
+            LinkSockets::Later(sockets) => self.late_sockets = Some(sockets),
+        }
         if let Some(addresses) = &start.addresses {
             addresses.wake(self.io.waker());
         }
         if let Some(snapshots) = &start.snapshots {
             snapshots.wake(self.io.waker());
         }
-        let mut link = Link::new(start.config, start.session, start.entropy, self.now);
-        link.set_interface_limit(self.now, self.io.max_datagram_bytes());
+        let link = Link::new(start.config, start.session, start.entropy, self.now);
         self.link = Some(Box::new(LinkDriver {
             link,
             used: HashMap::with_hasher(FixedState::with_seed(self.shared.config.seed)),
@@ -139,8 +142,9 @@ impl<I: Io> Shard<I> {
             checked_at: self.now,
             unusable: None,
         }));
-        self.timers.set(self.deadline(CHECK_EVERY), Timer::Interface);
-        self.look_outside();
+        if self.late_sockets.is_none() {
+            self.begin_link();
+        }
         Ok(())
     }
 
@@ -186,7 +190,7 @@ impl<I: Io> Shard<I> {
 
     /// Returns when the link has something to do again.
     pub fn link_deadline(&self) -> Option<Instant> {
-        let driver = self.link.as_deref()?;
+        let driver = self.link.as_deref().filter(|_| self.late_sockets.is_none())?;
         if driver.more && !driver.blocked || !driver.postponed.is_empty() {
             Some(Instant::START)
         } else {
@@ -197,6 +201,9 @@ impl<I: Io> Shard<I> {
     /// Does the link's part of a turn: timers that are due, events that came, datagrams
     /// that go out.
     pub(super) fn turn_link(&mut self) {
+        if self.late_sockets.is_some() {
+            return;
+        }
         let Some(driver) = self.link.as_deref_mut() else { return };
         if driver.link.poll_timeout().is_some_and(|due_at| due_at <= self.now) {
             driver.link.handle_timeout(self.now);
@@ -361,7 +368,9 @@ impl<I: Io> Shard<I> {
 
     /// Returns whether the link has said goodbye.
     pub(super) fn link_has_left(&self) -> bool {
-        self.link.as_deref().is_none_or(|driver| driver.link.has_left())
+        // Who has said nothing has no goodbye to say.
+        let driver = self.link.as_deref().filter(|_| self.late_sockets.is_none());
+        driver.is_none_or(|driver| driver.link.has_left())
     }
 
     /// Returns the part of `status` about the link.

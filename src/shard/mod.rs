@@ -33,6 +33,8 @@
 //! - `rest`: giving back what a flood took
 //! - `farewell`: the last moments of a connection that ends with an error
 //! - `hold`: events that wait for clients that come back
+//! - `succession`: another broker takes this one's place; `late_link`: the link of one that
+//!   took another's
 //! - `report`: the shard's part of `status`
 //! - `requests`, `survey`, `count`: what whoever runs the broker asks for, what all shards
 //!   answer together, and each shard's part of it
@@ -50,6 +52,7 @@ mod flush;
 mod from_link;
 mod hold;
 mod interest;
+mod late_link;
 mod lifecycle;
 mod link;
 mod opening;
@@ -64,6 +67,7 @@ mod shortage;
 mod shutdown;
 mod slices;
 mod slow_listener;
+mod succession;
 mod survey;
 
 use std::io;
@@ -76,16 +80,17 @@ use netcluster_platform::{Completion, Instant, Io, ReceiveEnd};
 
 use crate::budget::Budget;
 use crate::config::ShardConfig;
+use crate::heir::Heir;
 use crate::histogram::DelayHistogram;
 use crate::log::LogCounts;
 use crate::memory_maker::{MemoryMaker, MemoryOrders};
 use crate::mesh::Mesh;
 use crate::opener::Opener;
-use crate::operator::{Errands, Operator};
+use crate::operator::{Done, Errands, Operator};
 use crate::population::Population;
 use crate::pulse::Pulse;
 use crate::returning::{Returning, Successor};
-use crate::status::{Status, Totals};
+use crate::status::{LinkIo, Status, Totals};
 use crate::target::ShardId;
 use crate::timers::{Timer, Timers};
 
@@ -93,6 +98,7 @@ use self::acceptor::Acceptor;
 use self::connections::Connections;
 use self::control::Barriers;
 use self::fan_out::FanOut;
+pub use self::late_link::LinkSockets;
 use self::link::LinkDriver;
 pub use self::link::LinkStart;
 pub use self::reload::{LinkReload, PeersReload, Reload};
@@ -138,6 +144,8 @@ pub struct Shared {
     /// Handle that leaves the record of listeners to a successor, when the broker ends
     /// in order.
     pub successor: Successor,
+    /// Another broker that took this one's place, if one did.
+    pub heir: Heir,
     /// Part of `status` about the broker as a whole.
     pub about: Arc<Status>,
     /// Has the allocator give back what the calling thread has freed.
@@ -169,10 +177,14 @@ pub struct Shard<I: Io> {
     timers: Timers,
     /// Link to other machines; only one shard has it.
     link: Option<Box<LinkDriver>>,
+    /// Sockets of the link that are waited for.
+    late_sockets: Option<mpsc::Receiver<(I::Sockets, LinkIo)>>,
     /// Opener of the link, if it is not open; only one shard has it.
     opener: Option<Opener<I::Sockets>>,
     /// Errands of the program around the broker, for clients of this shard.
     errands: Option<Errands>,
+    /// Answers to those who asked to take this broker's place.
+    takeovers: (mpsc::Sender<Done>, mpsc::Receiver<Done>),
     shortage: Shortage,
     memories: Memories,
     slices: Slices,
@@ -227,8 +239,10 @@ impl<I: Io> Shard<I> {
             mesh,
             timers: Timers::default(),
             link: None,
+            late_sockets: None,
             opener: None,
             errands,
+            takeovers: mpsc::channel(),
             shortage: Shortage::default(),
             memories,
             slices: Slices::default(),
@@ -238,7 +252,7 @@ impl<I: Io> Shard<I> {
             surveys: Surveys::default(),
             delays: DelayHistogram::default(),
             shutdown: Shutdown::new(shared.config.node, &shared.config.awaited),
-            returning: Returning::new(&shared.config.awaited, now),
+            returning: Returning::new(&shared.config.awaited, now, shared.config.hold),
             totals: Totals::default(),
             last_active: now,
             more_messages: false,
@@ -371,7 +385,9 @@ impl<I: Io> Shard<I> {
                 self.take_reloads();
                 self.take_listener();
                 self.take_opened_link();
+                self.take_late_sockets();
                 self.take_errand();
+                self.take_takeover();
                 self.take_memory();
                 self.look_outside();
             }

@@ -4,21 +4,21 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use netcluster_platform::{Conn, Instant, Io};
-use netcluster_wire::control::encode_pong;
+use netcluster_platform::{Conn, Instant, Io, Slice};
+use netcluster_wire::bye::Bye;
 use netcluster_wire::{ErrorCode, Kind, frame};
 
 use crate::connection::{Receiving, State};
 use crate::mesh::Message;
 use crate::request::Drain;
-use crate::returning::{Listening, MAX_HOLD, Record};
-use crate::target::Target;
+use crate::returning::{Listening, Record};
+use crate::target::{LINK_HOME, Target};
 use crate::timers::Timer;
 
 use super::Shard;
 use super::requests::DONE;
 
-pub(super) const SHUTTING_DOWN: &str = "the broker is shutting down";
+const SHUTTING_DOWN: &str = "the broker is shutting down";
 
 /// Time that a late goodbye to the other brokers may take: it is said three times
 /// within 20 ms.
@@ -34,6 +34,11 @@ pub(super) struct Shutdown {
     left: Record,
     /// Time at which it begins, whoever is not back yet.
     latest_start: Option<Instant>,
+    /// The client that asked for this broker's place. Its connection ends when the link has
+    /// been left: so it knows.
+    pub(super) claimant: Option<Target>,
+    /// The link has been left, and the shards know.
+    is_link_left: bool,
     /// Clients were told that the broker will end, and nobody is to take its place.
     is_draining: bool,
 }
@@ -44,7 +49,14 @@ impl Shutdown {
     pub fn new(node: u32, found: &Record) -> Shutdown {
         let mut left = Record::of(node);
         left.add_nodes(found);
-        Shutdown { phase: Phase::None, left, latest_start: None, is_draining: false }
+        Shutdown {
+            phase: Phase::None,
+            left,
+            latest_start: None,
+            claimant: None,
+            is_link_left: false,
+            is_draining: false,
+        }
     }
 
     /// Returns whether the shutdown is complete.
@@ -138,13 +150,10 @@ impl<I: Io> Shard<I> {
 
     /// Does one step of the shutdown; called every turn once it was asked for. It begins
     /// once nobody is waited for that was here before, so that what those would miss finds
-    /// them, or [`MAX_HOLD`] later.
+    /// them, or as long later as they are waited for.
     pub(super) fn drain(&mut self) {
-        if matches!(self.shutdown.phase, Phase::None)
-            && !self.is_draining()
-            && self.returning.is_awaiting(self.now)
-        {
-            let latest = self.deadline(MAX_HOLD);
+        if matches!(self.shutdown.phase, Phase::None) && self.returning.is_awaiting(self.now) {
+            let latest = self.deadline(self.shared.config.hold);
             let latest = *self.shutdown.latest_start.get_or_insert_with(|| {
                 self.timers.set(latest, Timer::Quiet);
                 latest
@@ -173,7 +182,7 @@ impl<I: Io> Shard<I> {
                             self.read_up(conn);
                         }
                         State::Hello | State::Moving(_) => {
-                            self.close_with_error(conn, ErrorCode::Shutdown, SHUTTING_DOWN);
+                            self.turn_away(conn);
                         }
                         State::Draining { .. } if all_sent && self.io.is_read(conn) => {
                             self.close(conn)
@@ -214,6 +223,7 @@ impl<I: Io> Shard<I> {
                 }
             }
             Phase::Parting { late } => {
+                self.tell_link_left();
                 let sent = late || !self.mesh.has_overflow() && self.link_has_left();
                 if sent && self.connections.is_empty() {
                     self.shutdown.phase = Phase::Done;
@@ -264,10 +274,15 @@ impl<I: Io> Shard<I> {
         let linger = self.shared.config.drain_timeout;
         for conn in self.connections.places() {
             let connection = self.connections.at(conn);
-            if connection.is_open() {
+            let is_claimant = self.shutdown.claimant == Some(connection.target);
+            if connection.is_open() && !is_claimant {
                 // Nothing more of it is read: what it emitted behind that did not arrive.
-                let confirmed = encode_pong(connection.last_sequence);
-                let bye = frame::encode(Kind::Bye, connection.source, 0, b"", &confirmed);
+                let bye = Bye {
+                    confirmed: connection.last_sequence,
+                    has_successor: self.shared.heir.is_there(),
+                }
+                .encode();
+                let bye = frame::encode(Kind::Bye, connection.source, 0, b"", &bye);
                 self.reply(conn, &bye);
                 self.finish(conn, linger);
             }
@@ -275,14 +290,71 @@ impl<I: Io> Shard<I> {
         self.drain_now();
     }
 
+    /// Tells the one who asked for this broker's place, on whatever shard, that the link has
+    /// been left.
+    fn tell_link_left(&mut self) {
+        let is_due = self.id == LINK_HOME && !self.shutdown.is_link_left && self.link_has_left();
+        if is_due && self.shared.heir.is_there() {
+            for shard in self.mesh.others() {
+                self.mesh.send(shard, Message::LinkLeft);
+            }
+            self.link_left();
+        }
+    }
+
+    /// Ends the connection of the one who asked for this broker's place.
+    pub(super) fn link_left(&mut self) {
+        self.shutdown.is_link_left = true;
+        let Some(claimant) = self.shutdown.claimant.take() else { return };
+        let Some(connection) = self.connections.find_open(claimant) else { return };
+        let (conn, source) = (claimant.conn, connection.source);
+        self.reply(
+            conn,
+            &frame::encode(
+                Kind::Bye,
+                source,
+                0,
+                b"",
+                &Bye { confirmed: 0, has_successor: true }.encode(),
+            ),
+        );
+        self.finish(conn, self.shared.config.linger);
+    }
+
     /// Gives the socket up to a successor, which finds who is to come back.
     fn leave_socket(&mut self) {
         if std::mem::take(&mut self.acceptor.is_accepting) {
-            if !self.shutdown.is_draining {
+            // Who waits to be accepted is told of an heir.
+            let has_heir = self.shared.heir.is_there();
+            if has_heir || !self.shutdown.is_draining {
                 self.shared.successor.leave(&self.shutdown.left);
             }
-            self.io.stop_accept();
+            if !has_heir {
+                self.io.stop_accept();
+            }
         }
+    }
+
+    /// Ends a connection that has said nothing yet, or is on its way between shards: with an
+    /// heir it begins anew there.
+    pub(super) fn turn_away(&mut self, conn: Conn) {
+        if !self.shared.heir.is_there() {
+            return self.close_with_error(conn, ErrorCode::Shutdown, SHUTTING_DOWN);
+        }
+        let connection = self.connections.at(conn);
+        if connection.is_ending() || matches!(connection.state, State::Closed) {
+            return;
+        }
+        let bye = frame::encode(
+            Kind::Bye,
+            connection.source,
+            0,
+            b"",
+            &Bye { confirmed: 0, has_successor: true }.encode(),
+        );
+        connection.outbound.push(&Slice::from(bytes::Bytes::from(bye)));
+        self.finish(conn, self.shared.config.linger);
+        self.start_draining(conn);
     }
 
     /// Disconnects all clients, as the shutdown has waited long enough, and says a last

@@ -9,7 +9,7 @@ use netcluster_platform::Instant;
 use netcluster_platform::sim::{Faults, NetworkFaults, SimNet, SimNetwork, SimSocketsConfig};
 
 use crate::config::ShardConfig;
-use crate::shard::LinkStart;
+use crate::shard::{LinkSockets, LinkStart};
 use crate::status::LinkIo;
 use netcluster_link::config::{DISCOVERY, Entropy, LinkConfig, StreamMap};
 use netcluster_link::crypto::Keys;
@@ -149,7 +149,7 @@ impl SimCluster {
             config,
             session,
             entropy: Box::new(entropy),
-            sockets,
+            sockets: LinkSockets::Open(sockets),
             about: LinkIo::default(),
             addresses: None,
             snapshots: None,

@@ -72,7 +72,7 @@ fn a_broker_that_refuses_is_quoted() {
 fn a_listener_that_is_sent_away_for_good_ends() {
     let done = run_against(&["on", "log"], |stream, on| {
         read_frame(stream);
-        let welcome = Welcome { max_payload: 1 << 20, run: 1, reason: None };
+        let welcome = Welcome { max_payload: 1 << 20, run: 1, ..Welcome::default() };
         let welcome = frame::encode(Kind::Welcome, CLIENT, 0, b"", &welcome.encode());
         stream.write_all(&welcome).unwrap();
         let (kind, request) = read_frame(stream);
@@ -88,7 +88,7 @@ fn a_listener_that_is_sent_away_for_good_ends() {
 /// Sends a welcome, reads the client's request and answers it.
 fn open_and_say(stream: &mut UnixStream, answer: impl FnOnce(u64) -> Vec<u8>) {
     read_frame(stream);
-    let welcome = Welcome { max_payload: u64::MAX, run: 1, reason: None };
+    let welcome = Welcome { max_payload: u64::MAX, run: 1, ..Welcome::default() };
     let welcome = frame::encode(Kind::Welcome, CLIENT, 0, b"", &welcome.encode());
     stream.write_all(&welcome).unwrap();
     let (_, request) = read_frame(stream);

@@ -95,6 +95,25 @@ impl Site {
         Broker { process, socket, site: self }
     }
 
+    /// Has a broker on a host take the place of another one; returns once it serves and the
+    /// other has ended.
+    pub fn succeed<'a>(
+        &'a self,
+        host: usize,
+        backend: &str,
+        options: &[&str],
+        old: Broker<'a>,
+    ) -> Broker<'a> {
+        let socket = old.socket.clone();
+        let mut serve = command(["serve", "--takeover", "--backend", backend, "--shards", "1"]);
+        serve.arg("--socket").arg(&socket).args(["--node-name", &format!("host{host}")]);
+        serve.args(options);
+        let process = Process::start_by(serve, |command| self.host(host).spawn(command));
+        process.wait_for_notice("ready socket=");
+        wait_until("the other one has ended", || !old.is_running());
+        Broker { process, socket, site: self }
+    }
+
     /// Starts the same broker on each host; returns once all know each other.
     pub fn brokers(&self, backend: &str, options: &[&str]) -> Vec<Broker<'_>> {
         let hosts = self.network.hosts().iter();
@@ -165,6 +184,11 @@ pub struct Broker<'a> {
 }
 
 impl Broker<'_> {
+    /// Returns whether its process runs.
+    pub fn is_running(&self) -> bool {
+        self.process.is_running()
+    }
+
     /// Connects a client of the broker, in this process.
     pub fn client(&self) -> Client {
         self.client_with(|builder| builder)

@@ -169,7 +169,7 @@ impl Process {
         thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
     }
 
-    pub fn is_running(&mut self) -> bool {
+    pub fn is_running(&self) -> bool {
         self.lock().try_wait().unwrap().is_none()
     }
 

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //!  hello    0 magic u32 | 4 version u16 | 6 options u16 | 8 max_queue u64 | 16 previous u64 | 24 client name …
-//!  welcome  0 magic u32 | 4 version u16 | 6 zero u16 | 8 max_payload u64 | 16 run u64 | 24 reason u32 | 28 zero u32 | 32 text …
+//!  welcome  0 magic u32 | 4 version u16 | 6 flags u16 | 8 max_payload u64 | 16 run u64 | 24 reason u32 | 28 zero u32 | 32 text …
 //!  error    0 code u32  | 4 zero u32 | 8 text …
 //!  pong     0 confirmed u64
 //!  lost     0 reason u32 | 4 zero u32
 //! ```
 //! Channel (hello) and pattern (subscribe) travel as the frame's name, the
 //! assigned source (welcome) in the frame's source, request numbers and counts
-//! in its sequence. The others (ack, ping, bye) have no payload.
+//! in its sequence. The others (ack, ping) have no payload; `bye` has a file of its own.
 
 use std::fmt;
 use std::time::Duration;
@@ -26,7 +26,11 @@ pub const OPTION_ECHO: u16 = 1 << 0;
 pub const OPTION_LATEST: u16 = 1 << 1;
 /// Option bit of hello: the client can use memory that the broker shares with it.
 pub const OPTION_SHARED: u16 = 1 << 2;
-const KNOWN_OPTIONS: u16 = OPTION_ECHO | OPTION_LATEST | OPTION_SHARED;
+/// Option bit of hello: the client does not come back once its connection ends.
+pub const OPTION_LEAVES: u16 = 1 << 3;
+/// Flag of welcome: what was emitted since the previous connection waits for the client.
+pub const FLAG_HELD: u16 = 1 << 0;
+const KNOWN_OPTIONS: u16 = OPTION_ECHO | OPTION_LATEST | OPTION_SHARED | OPTION_LEAVES;
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -43,11 +47,11 @@ struct HelloBytes {
 struct WelcomeBytes {
     magic: U32,
     version: U16,
-    zero: U16,
+    flags: U16,
     max_payload: U64,
     run: U64,
     reason: U32,
-    zero2: U32,
+    zero: U32,
 }
 
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
@@ -66,6 +70,8 @@ pub struct Hello {
     pub latest: bool,
     /// The client can use memory that the broker shares with it.
     pub shared: bool,
+    /// The client does not come back once its connection ends: nobody waits for it.
+    pub leaves: bool,
     /// Bytes of outbound queue that the client asks for; 0: as the broker is configured.
     /// The
     /// broker takes the smaller of the two.
@@ -120,8 +126,12 @@ impl std::error::Error for ControlError {}
 impl Hello {
     /// Writes the payload.
     pub fn encode(&self) -> Vec<u8> {
-        let options =
-            [(self.echo, OPTION_ECHO), (self.latest, OPTION_LATEST), (self.shared, OPTION_SHARED)];
+        let options = [
+            (self.echo, OPTION_ECHO),
+            (self.latest, OPTION_LATEST),
+            (self.shared, OPTION_SHARED),
+            (self.leaves, OPTION_LEAVES),
+        ];
         let set = options.into_iter().filter(|(is_set, _)| *is_set);
         let options = set.fold(0, |options, (_, option)| options | option);
         let head = HelloBytes {
@@ -155,6 +165,7 @@ impl Hello {
             echo: options & OPTION_ECHO != 0,
             latest: options & OPTION_LATEST != 0,
             shared: options & OPTION_SHARED != 0,
+            leaves: options & OPTION_LEAVES != 0,
             max_queue: head.max_queue.get(),
             previous: Source::from_u64(head.previous.get()),
             client_name: name.to_owned(),
@@ -171,6 +182,8 @@ pub struct Welcome {
     pub run: u64,
     /// Reason for which the broker ended the previous connection; `None` if it did not.
     pub reason: Option<(ErrorCode, String)>,
+    /// Nothing has passed the client by since the previous connection; else it is told.
+    pub held: bool,
 }
 
 impl Welcome {
@@ -183,11 +196,11 @@ impl Welcome {
         let head = WelcomeBytes {
             magic: U32::new(MAGIC),
             version: U16::new(PROTOCOL_VERSION),
-            zero: U16::new(0),
+            flags: U16::new(if self.held { FLAG_HELD } else { 0 }),
             max_payload: U64::new(self.max_payload),
             run: U64::new(self.run),
             reason: U32::new(code),
-            zero2: U32::new(0),
+            zero: U32::new(0),
         };
         [head.as_bytes(), text.as_bytes()].concat()
     }
@@ -204,7 +217,8 @@ impl Welcome {
             0 => None,
             code => Some((ErrorCode::from_number(code), String::from_utf8_lossy(text).into())),
         };
-        Ok(Welcome { max_payload: head.max_payload.get(), run: head.run.get(), reason })
+        let held = head.flags.get() & FLAG_HELD != 0;
+        Ok(Welcome { max_payload: head.max_payload.get(), run: head.run.get(), reason, held })
     }
 }
 
@@ -310,7 +324,7 @@ pub enum LossReason {
     Unknown = 0,
     /// The connection is `latest` and its queue was full.
     Overflow = 1,
-    /// The connection to the broker broke; made by the client, never sent.
+    /// The connection to the broker broke, or a broker did not hold events long enough.
     Disconnected = 2,
     /// The network lost the events, and they could not be sent again.
     Link = 3,
@@ -439,6 +453,7 @@ mod tests {
             echo: true,
             latest: true,
             shared: true,
+            leaves: true,
             max_queue: 1 << 20,
             previous: Source { node: 1, client: 2 },
             client_name: "sensor".into(),
@@ -448,6 +463,7 @@ mod tests {
             max_payload: 5,
             run: 6,
             reason: Some((ErrorCode::Stalled, "too slow".into())),
+            held: true,
         };
         assert_eq!(Welcome::decode(&welcome.encode()), Ok(welcome));
     }

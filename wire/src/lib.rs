@@ -16,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bye;
 pub mod control;
 pub mod encoding;
 pub mod escape;

@@ -268,12 +268,13 @@ proptest! {
         code in 1..=10u32,
         text in prop::option::of("\\PC{0,60}"),
     ) {
-        let hello = Hello { echo, latest, shared, max_queue, previous, client_name };
+        let leaves = !shared;
+        let hello = Hello { echo, latest, shared, leaves, max_queue, previous, client_name };
         prop_assert_eq!(Hello::decode(&hello.encode()), Ok(hello));
         let reason = text.map(|text| (ErrorCode::from_number(code), text));
         let error = reason.clone().unwrap_or((ErrorCode::Busy, String::new()));
         prop_assert_eq!(decode_error(&encode_error(error.0, &error.1)), Ok(error));
-        let welcome = Welcome { max_payload: max_queue, run, reason };
+        let welcome = Welcome { max_payload: max_queue, run, reason, held: echo };
         prop_assert_eq!(Welcome::decode(&welcome.encode()), Ok(welcome));
     }
 }

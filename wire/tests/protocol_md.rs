@@ -6,6 +6,7 @@ mod document;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use netcluster_wire::bye::Bye;
 use netcluster_wire::control::{
     Audience, decode_audience, decode_error, decode_lost, decode_pong, encode_audience,
     encode_error, encode_lost, encode_pong,
@@ -36,6 +37,7 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
                 echo: yes(field("echo")),
                 latest: yes(field("latest")),
                 shared: yes(field("shared")),
+                leaves: yes(field("leaves")),
                 max_queue: number(field("max_queue")),
                 previous: source(field("previous")),
                 client_name: field("client_name").into(),
@@ -49,7 +51,8 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
                 (ErrorCode::from_number(number(code) as u32), text.to_owned())
             });
             let (max_payload, run) = (number(field("max_payload")), number(field("run")));
-            let welcome = Welcome { max_payload, run, reason };
+            let held = field("held") == "yes";
+            let welcome = Welcome { max_payload, run, reason, held };
             assert_eq!(Welcome::decode(payload).as_ref(), Ok(&welcome));
             welcome.encode()
         }
@@ -59,7 +62,15 @@ fn check_payload(kind: Kind, fields: &BTreeMap<&str, &str>, payload: &[u8]) -> V
             assert_eq!(decode_error(payload), Ok((code, text.to_owned())));
             encode_error(code, text)
         }
-        Kind::Pong | Kind::Bye if fields.contains_key("confirmed") => {
+        Kind::Bye if fields.contains_key("confirmed") => {
+            let bye = Bye {
+                confirmed: number(field("confirmed")),
+                has_successor: yes(field("successor")),
+            };
+            assert_eq!(Bye::decode(payload), bye);
+            bye.encode()
+        }
+        Kind::Pong => {
             let confirmed = number(field("confirmed"));
             assert_eq!(decode_pong(payload), Ok(confirmed));
             encode_pong(confirmed).to_vec()

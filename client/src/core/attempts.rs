@@ -13,6 +13,10 @@ use super::search::Search;
 use crate::builder::Options;
 use crate::error::Error;
 
+/// Times in a row that a client follows a broker's word that its successor listens already,
+/// without a pause.
+const MAX_FOLLOWED: u32 = 4;
+
 /// The step that follows a failure.
 #[derive(Debug)]
 pub(super) enum Next {
@@ -34,6 +38,10 @@ pub(super) struct Attempts {
     backoff: Backoff,
     /// The time at which the connection was welcomed.
     since: Instant,
+    /// The broker said that its successor listens already.
+    has_successor: bool,
+    /// Successors that were followed since the last welcome.
+    followed: u32,
 }
 
 impl Attempts {
@@ -45,6 +53,8 @@ impl Attempts {
             backoff: Backoff::new(options.reconnect.clone(), seed),
             paths,
             since: now,
+            has_successor: false,
+            followed: 0,
         }
     }
 
@@ -64,8 +74,23 @@ impl Attempts {
         self.go_on(now)
     }
 
+    /// Notes that the broker said, as it ended, that its successor listens already.
+    pub(super) fn has_successor(&mut self) {
+        self.has_successor = true;
+    }
+
+    /// Whether the next try is to come at once.
+    fn follows(&mut self) -> bool {
+        let follows = std::mem::take(&mut self.has_successor) && self.followed < MAX_FOLLOWED;
+        self.followed += u32::from(follows);
+        follows
+    }
+
     /// Notes why the socket that was tried cannot be used.
     pub(super) fn failed(&mut self, error: Error, now: Instant) -> Next {
+        if self.follows() {
+            return Next::Pause(Duration::ZERO);
+        }
         if self.first.is_none() {
             return self.retry(error);
         }
@@ -80,6 +105,8 @@ impl Attempts {
         self.paths = vec![path];
         self.first = None;
         self.since = now;
+        self.has_successor = false;
+        self.followed = 0;
         self.backoff.welcomed(run);
     }
 
@@ -94,6 +121,9 @@ impl Attempts {
     pub(super) fn retry(&mut self, last: Error) -> Next {
         if !last.is_transient() {
             return Next::GiveUp(last);
+        }
+        if self.follows() {
+            return Next::Pause(Duration::ZERO);
         }
         match self.backoff.next(&last) {
             Some(pause) => Next::Pause(pause),

@@ -128,7 +128,10 @@ impl<P: Port> Machine<P> {
                 shared.confirm(shared.last_sequence());
                 return Some(DisconnectReason::Requested);
             }
-            SessionEvent::Bye { .. } => {
+            SessionEvent::Bye { has_successor, .. } => {
+                if has_successor {
+                    self.attempts.has_successor();
+                }
                 shared.confirm(self.inbound.confirmed());
                 return Some(DisconnectReason::BrokerShutDown);
             }

@@ -8,11 +8,11 @@ use crate::error::Error;
 /// The welcome, once it is received.
 ///
 /// # Errors
-/// The broker refuses the client, or is none.
+/// The broker refuses the client, or is none; and whether its successor listens already.
 pub(super) fn read(
     inbound: &mut Inbound,
     received: &mut ReceiveBuffer,
-) -> Result<Option<(Source, Welcome)>, Error> {
+) -> Result<Option<(Source, Welcome)>, (Error, bool)> {
     let (lent, range) = received.lend();
     let (greeting, used) = match inbound.next(&lent[range]) {
         Ok(None) => (Ok(None), 0),
@@ -20,16 +20,17 @@ pub(super) fn read(
             (Ok(Some((source, welcome))), used)
         }
         Ok(Some((SessionEvent::ClosedByBroker { code, text }, _))) => {
-            (Err(Error::ClosedByBroker { code, text }), 0)
+            (Err((Error::ClosedByBroker { code, text }, false)), 0)
         }
-        Ok(Some((SessionEvent::Bye { .. }, _))) => {
+        Ok(Some((SessionEvent::Bye { has_successor, .. }, _))) => {
             let text = "the broker is shutting down".into();
-            (Err(Error::ClosedByBroker { code: ErrorCode::Shutdown, text }), 0)
+            (Err((Error::ClosedByBroker { code: ErrorCode::Shutdown, text }, has_successor)), 0)
         }
         Ok(Some((other, _))) => {
-            (Err(Error::Protocol(format!("{other:?} instead of a welcome"))), 0)
+            let text = format!("{other:?} instead of a welcome");
+            (Err((Error::Protocol(text), false)), 0)
         }
-        Err(error) => (Err(error), 0),
+        Err(error) => (Err((error, false)), 0),
     };
     received.give_back(lent, used);
     greeting

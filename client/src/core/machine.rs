@@ -73,7 +73,7 @@ pub(crate) struct Machine<P: Port> {
     pub(super) way: Way,
     /// The driver can map memory.
     pub(super) can_map: bool,
-    attempts: Attempts,
+    pub(super) attempts: Attempts,
     phase: Phase,
     /// Received bytes are not dispatched yet.
     pub(super) undispatched: bool,
@@ -83,6 +83,8 @@ pub(crate) struct Machine<P: Port> {
     resuming: bool,
     /// This connection replaces another.
     resumed: bool,
+    /// The broker holds what was emitted since that other one, or tells what it cannot.
+    held: bool,
     /// The broker told why it ended the last connection.
     kicked: bool,
     /// Events in doubt since `Connect` was told, and the last sequence that was ever in
@@ -119,6 +121,7 @@ impl<P: Port> Machine<P> {
             connecting: false,
             resuming: false,
             resumed: false,
+            held: false,
             kicked: false,
             doubtful: 0,
             last_doubtful: 0,
@@ -216,7 +219,12 @@ impl<P: Port> Machine<P> {
                         let path = mem::take(path);
                         self.welcomed(path, source, &welcome, now());
                     }
-                    Err(error) => self.handle_failed(error, now()),
+                    Err((error, has_successor)) => {
+                        if has_successor {
+                            self.attempts.has_successor();
+                        }
+                        self.handle_failed(error, now());
+                    }
                 }
             }
             _ => {}
@@ -298,6 +306,7 @@ impl<P: Port> Machine<P> {
             return self.end(requested());
         }
         self.resumed = !self.attempts.is_first();
+        self.held = welcome.held;
         self.shared.welcomed(&path, source);
         self.attempts.welcomed(path, welcome.run, now);
         if self.resumed {
@@ -433,7 +442,7 @@ impl<P: Port> Machine<P> {
         let (source, resumed) = (self.shared.source(), self.resumed);
         let doubtful = mem::take(&mut self.doubtful);
         self.tell(&Lifecycle::Connect { source, resumed, doubtful });
-        if resumed {
+        if resumed && !self.held {
             let reason = LossReason::Disconnected;
             self.lost(Lost { source: None, count: None, reason });
         }

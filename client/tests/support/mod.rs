@@ -384,7 +384,7 @@ fn handle(
                 return true;
             }
             let max_payload = state.max_payload.load(Ordering::SeqCst) as u64;
-            answer(Kind::Welcome, &Welcome { max_payload, run: 1, reason: None }.encode());
+            answer(Kind::Welcome, &Welcome { max_payload, run: 1, ..Welcome::default() }.encode());
             return false;
         }
         _ => assert_eq!(frame.source(), source, "a frame under another source"),

@@ -77,6 +77,14 @@ impl Membership {
         }
     }
 
+    /// Looks for peers from now on.
+    pub fn begin(&mut self, now: Instant, config: &LinkConfig) {
+        self.announce = Announce::new(now);
+        self.discovery = Discovery::new(now, config.discovery.as_nanos() as u64);
+        self.neighbours = Neighbours::new(now);
+        self.unreachable = UnreachablePeers::new(now, &config.peers);
+    }
+
     /// Looks for peers anew, as after the start: the own session is another one.
     pub fn renew(&mut self, now: Instant, config: &LinkConfig) {
         self.handshakes = Handshakes::default();

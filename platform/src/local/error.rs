@@ -68,6 +68,8 @@ pub enum BindError {
         /// Process of the broker, if that is known.
         pid: Option<u32>,
     },
+    /// A broker can take no other's place here.
+    NoSuccession,
     /// The broker's socket is gone, and something else has its name.
     Replaced {
         /// The path.
@@ -162,6 +164,10 @@ impl fmt::Display for BindError {
                     path.display(),
                 )
             }
+            BindError::NoSuccession => formatter.write_str(
+                "a broker can take the place of another one on Linux only: end that one, then start \
+                 this one",
+            ),
             BindError::Replaced { path } => write!(
                 formatter,
                 "something else has taken the place of {}, and no client finds this broker any \

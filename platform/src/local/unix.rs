@@ -15,26 +15,29 @@
 //! Invariant: only a socket is ever removed, and at the end only the one that
 //! this listener made.
 
+mod bound;
 mod inherited;
 mod keeper;
 mod note;
 mod path;
 mod place;
+mod succession;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::Mode;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketType};
 
 pub use inherited::InheritedListener;
 pub use keeper::SocketKeeper;
 pub use note::Note;
+pub use succession::HeirListener;
 
-use self::place::{Identity, Place};
+use self::bound::Bound;
+use self::place::Place;
 use super::{BindError, BindOptions, Group, SEND_BUFFER_BYTES};
 use crate::Peer;
 
@@ -48,9 +51,6 @@ pub(super) const PERMISSION_ADVICE: &str =
 /// The longest socket path: 108 bytes in the kernel's address, with its final 0.
 pub const MAX_PATH_BYTES: usize = 107;
 
-/// Number of clients that may wait to be accepted; the system caps it at `somaxconn`.
-const BACKLOG: i32 = 4096;
-
 /// Mode of a directory made for the socket: passable for all, since the socket's
 /// own permissions and group say who may connect; writable for the broker alone.
 const PARENT_MODE: u32 = 0o755;
@@ -58,11 +58,8 @@ const PARENT_MODE: u32 = 0o755;
 /// A bound, listening local socket. Dropping it removes its file.
 #[derive(Debug)]
 pub struct LocalListener {
-    fd: OwnedFd,
-    place: Place,
-    /// Identity of the socket file, to remove only our own; `None`: it is who made it to
-    /// remove it.
-    identity: Option<Identity>,
+    // Dropped before the lock is, so that a successor's socket is never hit.
+    socket: Bound,
     /// Held for the listener's life; see the module.
     lock: Arc<OwnedFd>,
 }
@@ -96,7 +93,9 @@ impl LocalListener {
             .descriptor()
             .map_err(|error| BindError::system("take the socket that was passed", error))?;
         refuse_descriptors(&fd);
-        Ok(LocalListener { fd, place, identity: None, lock: Arc::new(lock) })
+        // It is who made the file to remove it.
+        let socket = Bound { fd, place, identity: None };
+        Ok(LocalListener { socket, lock: Arc::new(lock) })
     }
 
     /// Makes the socket, under its lock.
@@ -105,29 +104,9 @@ impl LocalListener {
         options: &BindOptions,
         lock: Arc<OwnedFd>,
     ) -> Result<LocalListener, BindError> {
-        let path = place.path();
-        let address = path::address(path)?;
-        let group = options.group.as_ref().map(path::group_id).transpose()?;
+        let address = path::address(place.path())?;
         path::remove_stale(&place, &address)?;
-        let fd = stream_socket().map_err(|error| BindError::system("create a socket", error))?;
-        // The file gets these permissions, or less by the process's mask: there is no
-        // moment at which it is open to more. Some systems do not know that.
-        let mode = Mode::from_raw_mode(options.mode as _);
-        let _ = rustix::fs::fchmod(&fd, mode);
-        rustix::net::bind(&fd, &address).map_err(|error| match error {
-            Errno::ACCESS | Errno::PERM | Errno::ROFS => BindError::permission(path),
-            error => BindError::system("bind the socket", error),
-        })?;
-        let socket = place.own_socket()?;
-        let identity = Some(socket.identity());
-        // From here on dropping it cleans up.
-        let listener = LocalListener { fd, place, identity, lock };
-        refuse_descriptors(&listener.fd);
-        // Nobody can connect before `listen`.
-        listener.place.adjust(&socket, options.mode, group)?;
-        rustix::net::listen(&listener.fd, BACKLOG)
-            .map_err(|error| BindError::system("listen on the socket", error))?;
-        Ok(listener)
+        Ok(LocalListener { socket: Bound::make(place, options)?, lock })
     }
 
     /// Flaw that lets somebody else put another socket in this one's place, if any: worth
@@ -151,39 +130,30 @@ impl LocalListener {
 
     /// Path at which it listens.
     pub fn path(&self) -> &Path {
-        self.place.path()
+        self.socket.place.path()
     }
 
     /// Accepts a connection. It does not block if the listener was set so.
     pub(crate) fn accept(&self) -> io::Result<LocalSocket> {
-        Ok(LocalSocket::accepted(accept_fd(&self.fd)?))
+        Ok(LocalSocket::accepted(accept_fd(&self.socket.fd)?))
     }
 
     /// Keeper that makes the socket again if its file is removed; given the options that
     /// it was bound with. None for an inherited one.
     pub fn keeper(&self, options: &BindOptions) -> Option<SocketKeeper> {
-        Some(SocketKeeper::new(self, options, self.identity?))
+        Some(SocketKeeper::new(self, options, self.socket.identity?))
     }
 
     /// Removes the socket file if it is still the one this listener made. Also
     /// done on drop.
     pub fn unlink(&self) {
-        if let Some(identity) = self.identity {
-            self.place.remove_own(identity);
-        }
-    }
-}
-
-impl Drop for LocalListener {
-    fn drop(&mut self) {
-        // Before the lock is dropped, so that a successor's socket is never hit.
-        self.unlink();
+        self.socket.unlink();
     }
 }
 
 impl AsFd for LocalListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.socket.fd.as_fd()
     }
 }
 

@@ -22,6 +22,7 @@ pub(crate) mod name;
 mod peer;
 mod socket;
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::windows::io::{AsRawHandle, FromRawHandle, OwnedHandle};
 use std::path::{Path, PathBuf};
@@ -227,6 +228,33 @@ impl Owned {
     }
 }
 
+/// Pipe beside that of another broker: the name of a pipe cannot be given away.
+#[derive(Debug)]
+pub enum HeirListener {}
+
+impl HeirListener {
+    /// Refuses to listen.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn bind(_path: &Path, _options: &BindOptions) -> Result<HeirListener, BindError> {
+        Err(BindError::NoSuccession)
+    }
+
+    /// Name of its file.
+    pub fn name(&self) -> &OsStr {
+        match *self {}
+    }
+
+    /// Waits until the other broker is gone.
+    ///
+    /// # Errors
+    /// None.
+    pub fn own(self, _within: Duration) -> Result<LocalListener, BindError> {
+        match self {}
+    }
+}
+
 /// Keeper that would make a pipe again.
 #[derive(Debug)]
 pub enum SocketKeeper {}
@@ -242,6 +270,14 @@ impl SocketKeeper {
 
     /// Name of the pipe.
     pub fn path(&self) -> &Path {
+        match *self {}
+    }
+
+    /// Gives the name to a successor.
+    ///
+    /// # Errors
+    /// None.
+    pub fn hand_over(&mut self, _heir: &OsStr) -> Result<(), BindError> {
         match *self {}
     }
 }
@@ -323,6 +359,14 @@ impl Note {
     /// # Errors
     /// None.
     pub fn write(&self, _note: &[u8]) -> io::Result<()> {
+        match *self {}
+    }
+
+    /// Leaves this, and the name.
+    ///
+    /// # Errors
+    /// None.
+    pub fn leave(&self, _note: &[u8]) -> io::Result<()> {
         match *self {}
     }
 }

@@ -11,7 +11,7 @@ use crate::cli::config::sources::{self, Loaded};
 use crate::cli::failure::Failure;
 use crate::cli::log;
 use crate::cli::output::notice;
-use crate::cli::serve::Serving;
+use crate::cli::serve::{Serving, Sources};
 use crate::cli::settings::Settings;
 
 use super::log_file::LogFile;
@@ -91,8 +91,8 @@ fn live(session: &Session, config: Option<&Path>) -> Result<(), Failure> {
     let settings = loaded.as_ref().ok().map(|loaded| &loaded.settings);
     let counts = log::start(settings, Some(Box::new(file)))?;
     let ended = loaded.and_then(|loaded| {
-        let file = loaded.file.clone();
-        Serving::start(Settings::default(), file, &loaded, counts)
+        let sources = Sources { typed: Settings::default(), config: loaded.file.clone() };
+        Serving::start(&sources, &loaded, counts)
     });
     let ended = ended.and_then(|serving| {
         let shutdown = serving.shutdown();
@@ -100,7 +100,7 @@ fn live(session: &Session, config: Option<&Path>) -> Result<(), Failure> {
             tracing::info!("the service is to stop: shutting down");
             shutdown.request();
         });
-        serving.join(false)
+        serving.join(false).map(drop)
     });
     let ended = ended.inspect_err(|failure| tracing::error!("{failure}"));
     log::flush();

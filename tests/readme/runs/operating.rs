@@ -74,6 +74,15 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     (
+        "netcluster serve --takeover",
+        Script(
+            "broker; terminal on 'netcluster on log --count 1 --format raw'; shows on 'listening to'
+             whole || fail takeover; shows block '\"ready\":true'; shows broker 'taken this one'
+             netcluster emit log after; shows on after; netcluster drain",
+        ),
+    ),
+    ("ExecReload=", Elsewhere("it takes systemd as the first process; the command is the one above")),
+    (
         "netcluster status ",
         // It has what the table below it names.
         Script(

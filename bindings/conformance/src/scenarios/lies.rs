@@ -26,7 +26,7 @@ pub const SCENARIOS: &[Scenario] = &[
 ];
 
 fn welcome() -> Welcome {
-    Welcome { max_payload: 1 << 20, run: 1, reason: None }
+    Welcome { max_payload: 1 << 20, run: 1, ..Welcome::default() }
 }
 
 /// Events that no client has emitted before it is given the time to read.

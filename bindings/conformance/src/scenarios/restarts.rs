@@ -140,7 +140,8 @@ fn previous_source_and_sequence(stage: &Stage<'_>) -> Result<()> {
             0 => None,
             _ => Some((netcluster_wire::ErrorCode::Stalled, "too slow".to_owned())),
         };
-        let hello = wire.welcome(&Welcome { max_payload: 1 << 20, run: 1, reason })?;
+        let hello =
+            wire.welcome(&Welcome { max_payload: 1 << 20, run: 1, reason, ..Welcome::default() })?;
         tell.send((hello.previous, hello.latest))?;
         wire.acknowledge("a")?;
         let event = wire.read_until(Kind::Event)?;

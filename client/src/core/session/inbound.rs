@@ -4,6 +4,7 @@
 //! larger than its kind may be, and its header alone says so: nobody need make room for
 //! what is refused.
 
+use netcluster_wire::bye::Bye;
 use netcluster_wire::control::{self, Audience};
 use netcluster_wire::limits::{HARD_MAX_PAYLOAD_BYTES, MAX_CONTROL_PAYLOAD_BYTES, MAX_STATS_BYTES};
 use netcluster_wire::{ErrorCode, Frame, Kind, LossReason, SharedStep, Source, Welcome};
@@ -82,6 +83,8 @@ pub enum SessionEvent<'a> {
     Bye {
         /// Token of the own bye.
         token: u64,
+        /// The broker's successor listens already.
+        has_successor: bool,
     },
     /// The other brokers know of all subscriptions, or it took too long.
     Cluster {
@@ -223,7 +226,8 @@ impl Inbound {
             }
             (SessionState::Greeting, Kind::Bye) => {
                 self.state = SessionState::Ended;
-                Ok(SessionEvent::Bye { token: number })
+                let has_successor = Bye::decode(payload).has_successor;
+                Ok(SessionEvent::Bye { token: number, has_successor })
             }
             (SessionState::Greeting, kind) => {
                 Err(Error::Protocol(format!("{kind:?} instead of a welcome")))
@@ -246,10 +250,11 @@ impl Inbound {
             }
             (_, Kind::Bye) => {
                 self.state = SessionState::Ended;
-                if number == 0 && !payload.is_empty() {
-                    self.confirmed = self.confirmed.max(control::decode_pong(payload)?);
+                let bye = Bye::decode(payload);
+                if number == 0 {
+                    self.confirmed = self.confirmed.max(bye.confirmed);
                 }
-                Ok(SessionEvent::Bye { token: number })
+                Ok(SessionEvent::Bye { token: number, has_successor: bye.has_successor })
             }
             (_, Kind::Cluster) => Ok(SessionEvent::Cluster {
                 token: number,

@@ -13,7 +13,7 @@ use crate::error::{DisconnectReason, Error};
 const ME: Source = Source { node: 1, client: 2 };
 
 fn welcome(max_payload: u64) -> Vec<u8> {
-    let payload = Welcome { max_payload, run: 1, reason: None }.encode();
+    let payload = Welcome { max_payload, run: 1, ..Welcome::default() }.encode();
     encode(Kind::Welcome, ME, 0, b"", &payload)
 }
 

@@ -4,6 +4,7 @@
 use std::io;
 use std::time::Duration;
 
+use netcluster_wire::bye::Bye;
 use netcluster_wire::{ErrorCode, Kind, control};
 
 use super::super::lock;
@@ -120,6 +121,50 @@ fn a_connection_that_is_cut_while_it_resumes_is_resumed_anew_and_told_once() {
     assert_eq!(world.received, [1]);
     assert_eq!(kinds(&world), ["connect", "disconnect", "disconnect", "resumed", "lost"]);
     world.finish();
+}
+
+#[test]
+fn who_is_told_of_a_successor_is_back_at_once_and_has_missed_nothing() {
+    let mut world = World::connected(Client::builder());
+    let before = world.now;
+    world.holds = true;
+    world.say(Kind::Bye, 0, &Bye { confirmed: 0, has_successor: true }.encode());
+    world.settle();
+    assert_eq!(world.now, before, "without a pause");
+    assert_eq!(kinds(&world), ["connect", "disconnect", "resumed"]);
+    // What the broker could not hold it tells.
+    world.say(Kind::Lost, 0, &control::encode_lost(LossReason::Disconnected));
+    world.settle();
+    assert_eq!(kinds(&world), ["connect", "disconnect", "resumed", "lost"]);
+    world.say(Kind::Bye, 0, b"");
+    world.settle();
+    assert!(world.now > before, "nobody is there yet");
+    world.finish();
+}
+
+#[test]
+fn a_first_connection_goes_on_to_the_successor() {
+    let mut world = World::new(Client::builder());
+    while !matches!(world.core.poll_step(), Step::Read(_)) {
+        world.step();
+    }
+    world.say(Kind::Bye, 0, &Bye { confirmed: 0, has_successor: true }.encode());
+    world.settle();
+    assert_eq!(kinds(&world), ["connect"]);
+    world.finish();
+}
+
+#[test]
+fn brokers_that_name_successors_for_ever_are_not_followed_for_ever() {
+    let mut world = World::new(Client::builder());
+    while !matches!(world.core.poll_step(), Step::Closed(_)) {
+        if !world.step() {
+            world.say(Kind::Bye, 0, &Bye { confirmed: 0, has_successor: true }.encode());
+            world.read(usize::MAX);
+        }
+    }
+    let Step::Closed(Error::ClosedByBroker { code, .. }) = world.core.poll_step() else { panic!() };
+    assert_eq!(code, ErrorCode::Shutdown);
 }
 
 #[test]

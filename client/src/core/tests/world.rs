@@ -75,6 +75,8 @@ pub(super) struct World {
     replies: Vec<Arc<AtomicUsize>>,
     /// Acknowledgements wait until they are released.
     pub(super) hold_acks: bool,
+    /// The broker holds events for who comes back.
+    pub(super) holds: bool,
     /// The stream ends after so many bytes written, or read.
     pub(super) cut_after: [Option<usize>; 2],
 }
@@ -101,6 +103,7 @@ impl World {
             last_source: Source::NONE,
             replies: Vec::new(),
             hold_acks: false,
+            holds: false,
             cut_after: [None; 2],
         }
     }
@@ -292,7 +295,9 @@ impl World {
         let source = Source { node: 1, client: self.connections };
         let link = self.link.as_mut().unwrap();
         link.source = Some(source);
-        let welcome = Welcome { max_payload: 1 << 20, run: 1, reason: None }.encode();
+        let welcome =
+            Welcome { max_payload: 1 << 20, run: 1, held: self.holds, ..Welcome::default() }
+                .encode();
         link.to_client.push_back((encode(Kind::Welcome, source, 0, b"", &welcome), None));
     }
 

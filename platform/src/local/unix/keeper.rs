@@ -18,7 +18,7 @@ pub struct SocketKeeper {
     path: PathBuf,
     options: BindOptions,
     identity: Identity,
-    lock: Arc<OwnedFd>,
+    pub(super) lock: Arc<OwnedFd>,
 }
 
 impl SocketKeeper {
@@ -62,7 +62,7 @@ impl SocketKeeper {
             self.lock = Arc::new(place.lock()?);
         }
         let listener = LocalListener::make(place, &self.options, Arc::clone(&self.lock))?;
-        self.identity = listener.identity.unwrap_or(self.identity);
+        self.identity = listener.socket.identity.unwrap_or(self.identity);
         Ok(listener)
     }
 }

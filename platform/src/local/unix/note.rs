@@ -15,6 +15,11 @@ impl Note {
         Note(lock)
     }
 
+    /// Descriptor of the lock file.
+    pub(super) fn descriptor(&self) -> &OwnedFd {
+        &self.0
+    }
+
     /// Reads what the predecessor left; nothing if that cannot be read.
     pub fn read(&self) -> Vec<u8> {
         let bytes = rustix::fs::fstat(&self.0).map_or(0, |status| status.st_size as u64);

@@ -70,6 +70,17 @@ impl Place {
         &self.path
     }
 
+    /// The name in the directory.
+    pub(super) fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    /// Gives the file another name in the directory, in one step, whatever has that name.
+    pub(super) fn rename(&self, name: &OsStr) -> Result<(), BindError> {
+        let renamed = rustix::fs::renameat(&self.directory, &self.name, &self.directory, name);
+        renamed.map_err(|error| BindError::system("rename the socket", error))
+    }
+
     /// The file that is there.
     pub(super) fn identity(&self) -> Result<Option<Identity>, BindError> {
         match self.look(&self.name) {
@@ -133,6 +144,17 @@ impl Place {
             }
         }
         Err(self.foreign_lock(&name))
+    }
+
+    /// Takes the lock if nobody has it.
+    pub(super) fn try_lock(&self) -> Result<Option<OwnedFd>, BindError> {
+        let name = self.lock_name();
+        let Some(fd) = self.open_lock(&name)? else { return Ok(None) };
+        match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(self.is_locked_by(&fd).then_some(fd)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(lock_error(error)),
+        }
     }
 
     /// Takes the lock of an open file, unless somebody listens who has it.

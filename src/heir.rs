@@ -1,0 +1,103 @@
+//! The way by which another broker takes this one's place: who keeps the socket gives its
+//! name away, and the broker ends in order.
+//!
+//! ```text
+//!   request `take-over` ─► Heir ─► keeper's thread: the name changes ── from here on
+//!        ▲                                            │                 there is an heir
+//!        └───────────────── answered ◄────────────────┘  then the broker ends
+//! ```
+//!
+//! Invariant: a broker with an heir ends, and one that ends for another reason gets none.
+//!
+//! Decision: `docs/decisions/090-succession.md`.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+
+use crate::broker::Shutdown;
+
+/// Function that is called once the name has changed, or could not.
+pub type Answer = Box<dyn FnOnce(Result<(), String>) + Send>;
+
+/// An order to the thread that keeps the socket.
+pub enum Order {
+    /// Give the socket's name to this file beside it.
+    HandOver(OsString, Answer),
+    /// End.
+    Stop,
+}
+
+/// The heir of a broker, if there is one; shared by all of its threads.
+#[derive(Clone, Default)]
+pub struct Heir(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    is_there: AtomicBool,
+    /// This broker waits for the one before it.
+    is_settling: AtomicBool,
+    keeper: OnceLock<mpsc::Sender<Order>>,
+    shutdown: OnceLock<Shutdown>,
+}
+
+impl Heir {
+    /// Returns whether clients that connect find another broker.
+    pub fn is_there(&self) -> bool {
+        self.0.is_there.load(Ordering::Acquire)
+    }
+
+    /// Notes that they do.
+    pub fn appear(&self) {
+        self.0.is_there.store(true, Ordering::Release);
+    }
+
+    /// Returns whether this broker still waits for the one whose place it took.
+    pub fn is_settling(&self) -> bool {
+        self.0.is_settling.load(Ordering::Acquire)
+    }
+
+    /// Notes that it does.
+    pub fn unsettle(&self) {
+        self.0.is_settling.store(true, Ordering::Release);
+    }
+
+    /// Notes that it does no longer.
+    pub fn settle(&self) {
+        self.0.is_settling.store(false, Ordering::Release);
+    }
+
+    /// Sets who gives the name away, and how the broker ends then.
+    pub fn set_keeper(&self, keeper: mpsc::Sender<Order>, shutdown: Shutdown) {
+        let _ = self.0.keeper.set(keeper);
+        let _ = self.0.shutdown.set(shutdown);
+    }
+
+    /// Has the broker end, as its name is given away.
+    pub fn begin_end(&self) {
+        self.0.shutdown.get().into_iter().for_each(Shutdown::request);
+    }
+
+    /// Has the socket's name given to a file beside it; `answer` is called on another thread.
+    ///
+    /// # Errors
+    /// Reason why not.
+    pub fn appoint(&self, heir: OsString, answer: Answer) -> Result<(), String> {
+        let ordered = self.0.keeper.get().map(|it| it.send(Order::HandOver(heir, answer)));
+        match ordered {
+            Some(Ok(())) => Ok(()),
+            _ => {
+                Err("its socket cannot be given away; one that the service manager has made stays \
+                      when the broker is restarted"
+                    .to_owned())
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Heir {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Heir").field("is_there", &self.is_there()).finish()
+    }
+}
