@@ -449,7 +449,7 @@ fn the_service_manager_is_told_of_a_reload() {
     let broker = Process::start(serve);
     let told = || {
         let mut bytes = [0; 200];
-        let length = manager.recv(&mut bytes).unwrap();
+        let length = support::uninterrupted(|| manager.recv(&mut bytes)).unwrap();
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     };
     assert_eq!(told(), "READY=1");

@@ -130,13 +130,8 @@ fn the_service_manager_is_told_that_the_broker_is_ready_and_that_it_stops() {
         manager.set_read_timeout(Some(support::PATIENCE)).unwrap();
         let mut told = [0; 100];
         let mut next = || {
-            loop {
-                match manager.recv(&mut told) {
-                    Ok(bytes) => return String::from_utf8_lossy(&told[..bytes]).into_owned(),
-                    Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                    Err(error) => panic!("a datagram: {error}"),
-                }
-            }
+            let bytes = support::uninterrupted(|| manager.recv(&mut told)).expect("a datagram");
+            String::from_utf8_lossy(&told[..bytes]).into_owned()
         };
         for backend in backends() {
             let socket = directory.socket(&format!("bus{number}"));
@@ -274,7 +269,7 @@ fn a_shard_that_hangs_ends_the_watchdogs_pings() {
         let next = |timeout| {
             manager.set_read_timeout(Some(timeout)).unwrap();
             let mut told = [0; 100];
-            let bytes = manager.recv(&mut told).ok()?;
+            let bytes = support::uninterrupted(|| manager.recv(&mut told)).ok()?;
             Some(String::from_utf8_lossy(&told[..bytes]).into_owned())
         };
         let mut serve = serve(&directory.socket("bus"), backend, &["--shards", "2"]);

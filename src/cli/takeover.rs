@@ -13,10 +13,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use netcluster::{Prepared, Ready};
 use netcluster_client::{Client, ClientBuilder, Error, Lifecycle, Reconnect, SharedMemory};
+
+use netcluster_platform::listening_pid;
 
 use super::failure::{Code, Failure};
 use super::serve::start_failure;
@@ -25,19 +28,19 @@ use super::serve::start_failure;
 /// waits for its clients.
 const OWN_WITHIN: Duration = Duration::from_secs(120);
 
+/// Longest wait for the end of a broker that was killed and whose socket is there still.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// Time between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 /// Argument that has a broker go on in the background.
 const BACKGROUND: &str = "--background";
 
 /// Takes the place of the broker at this socket; binds it as usual if there is none.
 pub fn take_over(prepared: Prepared, socket: &Path) -> Result<Ready, Failure> {
-    let (tell, gone) = mpsc::channel();
-    let client = builder().on_lifecycle(move |event| {
-        if let Lifecycle::Closed(_) = event {
-            let _ = tell.send(());
-        }
-    });
-    let client = match client.connect(socket) {
-        Ok(client) => client,
+    let (client, gone) = match connect(socket) {
+        Ok(connected) => connected,
         Err(Error::BrokerNotRunning { .. }) => {
             tracing::info!("no broker runs there whose place could be taken: an ordinary start");
             return prepared.bind().map_err(start_failure);
@@ -63,6 +66,28 @@ pub fn take_over(prepared: Prepared, socket: &Path) -> Result<Ready, Failure> {
     };
     // The connection ends when that broker has left the link, or is gone.
     claimant.own(OWN_WITHIN, gone).map_err(start_failure)
+}
+
+/// Connects; returns what is told once the connection has ended. Where a broker was killed
+/// that is still on its way to be gone, waits for that.
+fn connect(socket: &Path) -> Result<(Client, mpsc::Receiver<()>), Error> {
+    let start = Instant::now();
+    loop {
+        let (tell, gone) = mpsc::channel();
+        let client = builder().on_lifecycle(move |event| {
+            if let Lifecycle::Closed(_) = event {
+                let _ = tell.send(());
+            }
+        });
+        match client.connect(socket) {
+            Err(Error::BrokerNotRunning { .. })
+                if start.elapsed() < GONE_WITHIN && listening_pid(socket).is_some() =>
+            {
+                thread::sleep(LOOK_AGAIN);
+            }
+            done => return done.map(|client| (client, gone)),
+        }
+    }
 }
 
 /// Whether somebody serves clients at this socket, or may be about to.

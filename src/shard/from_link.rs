@@ -316,7 +316,9 @@ mod tests {
         let (parts, too_large) = fitting(&run, 10);
         assert_eq!(too_large, 2);
         assert_eq!(parts.iter().map(|(_, frames)| *frames).collect::<Vec<_>>(), [3, 1]);
-        let frame_bytes = |payload: usize| HEADER_BYTES + 1 + payload;
+        let frame_bytes = |payload: usize| {
+            frame::encode(Kind::Event, Source::NONE, 0, b"n", &vec![0; payload]).len()
+        };
         let lengths: Vec<usize> = parts.iter().map(|(part, _)| part.len()).collect();
         assert_eq!(lengths, [frame_bytes(5) + frame_bytes(9) + frame_bytes(10), frame_bytes(1)]);
         assert_eq!(fitting(&run, 30).0.len(), 1);

@@ -10,6 +10,7 @@
 mod process;
 mod system;
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,6 +23,16 @@ pub use system::{
 
 /// Number of the unprivileged user that every system has ("nobody").
 pub const NOBODY: u32 = 65_534;
+
+/// Calls again what a signal interrupts: where there is a time limit, the system does not.
+pub fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
 
 /// Returns the command under test: that of this build, or another one that
 /// `PROGRAM_UNDER_TEST` names.
