@@ -195,8 +195,8 @@ on_all! {
         let bus = bed.bus();
         let mut raw = bus.raw();
         for (number, (json, words)) in [
-            ("", "no JSON"),
-            ("[]", "no JSON"),
+            ("", "not understood"),
+            ("[]", "not understood"),
             (r#"{"do":"dance"}"#, "unknown variant `dance`"),
             (r#"{"do":"kick","client":77}"#, "there is no client 77"),
             (r#"{"do":"link-open","group":"10.0.0.1:1"}"#, "no multicast address"),
