@@ -100,7 +100,9 @@ fn frame(block: &Block) -> Value {
 /// A field of a control frame's payload.
 fn field(kind: &str, key: &str, text: &str) -> Value {
     match (kind, key) {
-        ("hello", "echo" | "latest" | "shared") => yes(text).into(),
+        ("hello", "echo" | "latest" | "shared" | "leaves")
+        | ("welcome", "held")
+        | ("bye", "successor") => yes(text).into(),
         ("hello", "previous") => source(text),
         ("hello", "client_name") | ("error" | "shared", "text") => text.into(),
         ("welcome", "reason") if text == "none" => Value::Null,
@@ -111,7 +113,7 @@ fn field(kind: &str, key: &str, text: &str) -> Value {
         ("error", "code") | ("lost", "reason") | ("shared", "step") => number(text).into(),
         ("hello", "max_queue")
         | ("welcome", "max_payload" | "run")
-        | ("pong", "confirmed")
+        | ("pong" | "bye", "confirmed")
         | ("audience", "clients" | "brokers")
         | ("shared", "arena_bytes") => number(text).to_string().into(),
         _ => panic!("a field that has no form here: {key} of {kind}"),

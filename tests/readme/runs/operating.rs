@@ -77,7 +77,7 @@ pub const ROWS: &[Row] = &[
         "netcluster serve --takeover",
         Script(
             "broker; terminal on 'netcluster on log --count 1 --format raw'; shows on 'listening to'
-             whole || fail takeover; shows block '\"ready\":true'; shows broker 'taken this one'
+             whole || fail takeover; shows block '\"ready\":true'; shows serve 'taken this one'
              netcluster emit log after; shows on after; netcluster drain",
         ),
     ),
@@ -87,7 +87,7 @@ pub const ROWS: &[Row] = &[
         // It has what the table below it names.
         Script(
             "broker; whole || fail status; shows block 'back end'
-             for name in $(grep -o '`[a-z]*\\.[a-z_]*`' \"$SOURCE/docs/operating.md\" | tr -d '`' | sed 's/.*\\.//'); do
+             for name in $(grep -oE '`(totals|memory)\\.[a-z_]*`' \"$SOURCE/docs/operating.md\" | tr -d '`' | sed 's/.*\\.//'); do
                  shows block \"\\\"$name\\\":\"
              done
              for name in closed_by_broker link link_io; do shows block \"\\\"$name\\\":\"; done",
