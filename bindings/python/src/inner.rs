@@ -122,8 +122,7 @@ pub(crate) fn shut_down(py: Python<'_>) -> PyResult<()> {
     for client in &clients {
         if raised.is_ok() && is_left(client) {
             // There is nobody left to tell how it went.
-            raised =
-                client.disconnect(py).map(drop).and_then(|()| client.wait_for_listeners(py));
+            raised = client.disconnect(py).map(drop).and_then(|()| client.wait_for_listeners(py));
         }
     }
     // Those that are closed wait for nothing more.
