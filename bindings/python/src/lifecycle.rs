@@ -78,6 +78,9 @@ pub(crate) struct Lifecycle {
     source: Option<(u32, u32)>,
     /// Of `connect`: whether a connection was lost before.
     resumed: bool,
+    /// Of `connect`: own events that were written and of which nobody knows whether they
+    /// arrived.
+    doubtful: u64,
     /// Of `disconnect`: number of the last own event known to be queued at every target.
     confirmed: Option<u64>,
     /// Of `lost`: what is missing.
@@ -108,6 +111,7 @@ impl Lifecycle {
             text,
             source: None,
             resumed: false,
+            doubtful: 0,
             confirmed: None,
             lost: None,
             error: None,
@@ -131,9 +135,10 @@ impl Lifecycle {
 
     pub(crate) fn new(py: Python<'_>, told: &Told) -> PyResult<Lifecycle> {
         Ok(match told {
-            Told::Connect { source, resumed } => Lifecycle {
+            Told::Connect { source, resumed, doubtful } => Lifecycle {
                 source: Some((source.node, source.client)),
                 resumed: *resumed,
+                doubtful: *doubtful,
                 ..Lifecycle::plain("connect", "connected to the broker".into())
             },
             Told::Disconnect { reason, confirmed } => {

@@ -45,6 +45,7 @@ class Lifecycle:
     text: str
     source: Optional[Source]
     resumed: bool
+    doubtful: int
     confirmed: Optional[int]
     lost: Optional[Lost]
     error: Optional[Exception]
