@@ -314,13 +314,13 @@ impl Core {
     }
 
     /// The machine, for tests that drive it.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(super) fn machine(&mut self) -> &mut Machine<Local> {
         &mut self.machine
     }
 
     /// Acts on what is to be written, for tests that drive it.
-    #[cfg(test)]
+    #[cfg(all(test, target_os = "linux"))]
     pub(super) fn outgoing<T>(&self, act: impl FnOnce(&mut Outgoing) -> T) -> T {
         self.shared.port.with(act)
     }

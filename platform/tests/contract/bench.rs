@@ -81,6 +81,7 @@ impl<I: LocalIo> Bench<I> {
     }
 
     /// All completions that are there now.
+    #[cfg(target_os = "linux")]
     pub fn quiet(&mut self) -> Vec<Completion> {
         let all = self.during(Duration::from_millis(20));
         all.into_iter().filter(|completion| !matches!(completion, Completion::Woken)).collect()
