@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, sockopt};
+use rustix::net::{SocketAddrUnix, SocketType, sockopt};
 
 use crate::local::InheritError;
 
@@ -61,15 +61,14 @@ impl InheritedListener {
     }
 
     fn check(fd: OwnedFd) -> Result<InheritedListener, &'static str> {
-        let is_local = sockopt::socket_domain(&fd) == Ok(AddressFamily::UNIX);
-        if !is_local || sockopt::socket_type(&fd) != Ok(SocketType::STREAM) {
-            return Err("no local stream socket");
-        }
-        if sockopt::socket_acceptconn(&fd) != Ok(true) {
-            return Err("a socket that does not listen");
-        }
         let address = rustix::net::getsockname(&fd).ok();
         let address = address.and_then(|address| SocketAddrUnix::try_from(address).ok());
+        if address.is_none() || sockopt::socket_type(&fd) != Ok(SocketType::STREAM) {
+            return Err("no local stream socket");
+        }
+        if !listens(&fd) {
+            return Err("a socket that does not listen");
+        }
         let path = address.as_ref().and_then(SocketAddrUnix::path_bytes);
         let Some(path) = path.filter(|path| path.first() == Some(&b'/')) else {
             return Err("a socket without an absolute path");
@@ -88,6 +87,17 @@ impl InheritedListener {
     pub(super) fn descriptor(&self) -> std::io::Result<OwnedFd> {
         Ok(rustix::io::fcntl_dupfd_cloexec(&self.fd, 0)?)
     }
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn listens(fd: &OwnedFd) -> bool {
+    sockopt::socket_acceptconn(fd) == Ok(true)
+}
+
+/// Apple's systems do not tell; then accepting fails.
+#[cfg(target_vendor = "apple")]
+fn listens(_: &OwnedFd) -> bool {
+    true
 }
 
 /// Returns whether one socket was passed to process `own`.
