@@ -46,7 +46,7 @@ std_for() {
     rm -rf "$scratch"
 }
 
-# check_for TARGET OPTION…: whether everything compiles there, without a warning. Nothing
+# check_for TARGET OPTION…: whether everything compiles there, on Windows without a warning. Nothing
 # is linked, so std needs no place, C code, which is checked by whoever wrote it, no
 # compiler, and a library for Python no Python.
 check_for() {
@@ -56,6 +56,7 @@ check_for() {
     env RUSTC_BOOTSTRAP=1 PYO3_NO_PYTHON=1 "CC_$name=true" "AR_$name=true" PATH="/usr/bin:$PATH" \
         cargo check --locked --target "$target" --target-dir "$TARGET_DIR/check" \
         -Zbuild-std="$STD" --workspace "$@" 2>&1 | tee "$said"
-    ! grep '^warning: ' "$said" || return 1
+    # Elsewhere than on Windows what is unused is told and fails nothing.
+    [[ $target != *windows* ]] || ! grep '^warning: ' "$said" || return 1
     rm "$said"
 }
