@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netcluster_client::{Client, DisconnectReason, Lifecycle, Message, QueuePolicy, Source};
+use netcluster_client::{Client, Lifecycle, Message, QueuePolicy, Source};
 use netcluster_wire::Pattern;
 
 use super::args::{Format, OnArgs, Queue};
 use super::cluster;
 use super::failure::{Code, Failure};
-use super::output::{Ended, Output, Settled, notice};
+use super::output::{Ended, Output, Settled, notice, tell_connection};
 use super::render;
 use super::signals;
 
@@ -192,25 +192,14 @@ impl Printer {
 
 /// Tells what happened to the connection.
 fn tell(happened: &Lifecycle, quiet: bool) {
-    match happened {
-        Lifecycle::Connect { resumed: true, .. } if !quiet => notice("listening again"),
-        Lifecycle::Disconnect { reason, .. } if !quiet => match reason {
-            // These were told as errors; and the last was wanted.
-            DisconnectReason::ClosedByBroker { .. }
-            | DisconnectReason::Protocol(_)
-            | DisconnectReason::Requested => {}
-            _ => notice(format_args!("not listening: {reason}; waiting for a broker")),
-        },
-        // The rest also when quiet: what is missing in the output, and why.
-        Lifecycle::Error(error) => notice(format_args!("error: {error}")),
-        Lifecycle::Lost { source, count, reason } => {
-            let source = source.map(|source| format!(" of {source}")).unwrap_or_default();
-            let (count, perhaps) = match count {
-                Some(count) => (count.to_string(), ""),
-                None => ("an unknown number of".to_owned(), ", perhaps none"),
-            };
-            notice(format_args!("lost: {count} events{source}{perhaps}: {reason}"));
-        }
-        _ => {}
+    tell_connection(happened, "listening", quiet);
+    // Also when quiet: what is missing in the output.
+    if let Lifecycle::Lost { source, count, reason } = happened {
+        let source = source.map(|source| format!(" of {source}")).unwrap_or_default();
+        let (count, perhaps) = match count {
+            Some(count) => (count.to_string(), ""),
+            None => ("an unknown number of".to_owned(), ", perhaps none"),
+        };
+        notice(format_args!("lost: {count} events{source}{perhaps}: {reason}"));
     }
 }

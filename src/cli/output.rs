@@ -13,6 +13,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use netcluster_client::{DisconnectReason, Lifecycle};
 use netcluster_wire::escape;
 
 use super::log;
@@ -182,6 +183,25 @@ pub fn notice(text: impl fmt::Display) {
     let text = escape::page(&text);
     if !log::notice(&text) {
         let _ = writeln!(io::stderr(), "{text}");
+    }
+}
+
+/// Tells how the connection of a command fares that goes on `doing` something; when quiet
+/// only what went wrong.
+pub fn tell_connection(happened: &Lifecycle, doing: &str, quiet: bool) {
+    match happened {
+        Lifecycle::Connect { resumed: true, .. } if !quiet => {
+            notice(format_args!("{doing} again"));
+        }
+        Lifecycle::Disconnect { reason, .. } if !quiet => match reason {
+            // These were told as errors; and the last was wanted.
+            DisconnectReason::ClosedByBroker { .. }
+            | DisconnectReason::Protocol(_)
+            | DisconnectReason::Requested => {}
+            _ => notice(format_args!("not {doing}: {reason}; waiting for a broker")),
+        },
+        Lifecycle::Error(error) => notice(format_args!("error: {error}")),
+        _ => {}
     }
 }
 

@@ -13,12 +13,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use netcluster_client::{Client, DisconnectReason, Lifecycle, Message, QueuePolicy, Source};
+use netcluster_client::{Client, Lifecycle, Message, QueuePolicy, Source};
 use netcluster_wire::Pattern;
 
 use super::args::{Queue, SocketArgs};
 use super::failure::{Code, Failure};
-use super::output::notice;
+use super::output::{notice, tell_connection};
 use super::recording::series::{self, Limits, Series, Taken, Totals};
 use super::recording::{About, Loss};
 use super::render;
@@ -179,16 +179,8 @@ fn listen(args: &RecordArgs, client: &Client, recorder: &Arc<Recorder>) -> Resul
 
 /// Tells what happened to the connection, and records what was lost.
 fn tell(recorder: &Recorder, happened: &Lifecycle, quiet: bool) {
+    tell_connection(happened, "recording", quiet);
     match happened {
-        Lifecycle::Connect { resumed: true, .. } if !quiet => notice("recording again"),
-        Lifecycle::Disconnect { reason, .. } if !quiet => match reason {
-            // These were told as errors; and the last was wanted.
-            DisconnectReason::ClosedByBroker { .. }
-            | DisconnectReason::Protocol(_)
-            | DisconnectReason::Requested => {}
-            _ => notice(format_args!("not recording: {reason}; waiting for a broker")),
-        },
-        Lifecycle::Error(error) => notice(format_args!("error: {error}")),
         Lifecycle::Lost { source, count, reason } => {
             recorder.lost(&Loss { source: *source, count: *count, reason: *reason });
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use netcluster_platform::{Conn, Instant, Io, Slice};
 use netcluster_wire::bye::Bye;
-use netcluster_wire::{ErrorCode, Kind, frame};
+use netcluster_wire::{ErrorCode, Kind, Source, frame};
 
 use crate::connection::{Receiving, State};
 use crate::mesh::Message;
@@ -90,6 +90,12 @@ enum Phase {
     Goodbye,
     /// All connections are closed.
     Done,
+}
+
+/// Encodes the goodbye of this broker, which nobody asked for.
+fn goodbye(source: Source, confirmed: u64, has_successor: bool) -> Vec<u8> {
+    let bye = Bye { confirmed, has_successor };
+    frame::encode(Kind::Bye, source, 0, b"", &bye.encode())
 }
 
 impl<I: Io> Shard<I> {
@@ -277,12 +283,8 @@ impl<I: Io> Shard<I> {
             let is_claimant = self.shutdown.claimant == Some(connection.target);
             if connection.is_open() && !is_claimant {
                 // Nothing more of it is read: what it emitted behind that did not arrive.
-                let bye = Bye {
-                    confirmed: connection.last_sequence,
-                    has_successor: self.shared.heir.is_there(),
-                }
-                .encode();
-                let bye = frame::encode(Kind::Bye, connection.source, 0, b"", &bye);
+                let has_successor = self.shared.heir.is_there();
+                let bye = goodbye(connection.source, connection.last_sequence, has_successor);
                 self.reply(conn, &bye);
                 self.finish(conn, linger);
             }
@@ -308,16 +310,7 @@ impl<I: Io> Shard<I> {
         let Some(claimant) = self.shutdown.claimant.take() else { return };
         let Some(connection) = self.connections.find_open(claimant) else { return };
         let (conn, source) = (claimant.conn, connection.source);
-        self.reply(
-            conn,
-            &frame::encode(
-                Kind::Bye,
-                source,
-                0,
-                b"",
-                &Bye { confirmed: 0, has_successor: true }.encode(),
-            ),
-        );
+        self.reply(conn, &goodbye(source, 0, true));
         self.finish(conn, self.shared.config.linger);
     }
 
@@ -345,13 +338,7 @@ impl<I: Io> Shard<I> {
         if connection.is_ending() || matches!(connection.state, State::Closed) {
             return;
         }
-        let bye = frame::encode(
-            Kind::Bye,
-            connection.source,
-            0,
-            b"",
-            &Bye { confirmed: 0, has_successor: true }.encode(),
-        );
+        let bye = goodbye(connection.source, 0, true);
         connection.outbound.push(&Slice::from(bytes::Bytes::from(bye)));
         self.finish(conn, self.shared.config.linger);
         self.start_draining(conn);
