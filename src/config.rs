@@ -6,6 +6,7 @@ use std::time::Duration;
 use netcluster_platform::Peer;
 use netcluster_wire::limits::DEFAULT_MAX_PAYLOAD_BYTES;
 
+use crate::access::AccessRules;
 use crate::channel_rules::ChannelRules;
 use crate::placement::DEFAULT_SPILL_CLIENTS;
 use crate::population::Limits;
@@ -66,6 +67,8 @@ pub struct ShardConfig {
     pub max_shared_clients: usize,
     /// Rules of channels.
     pub channels: Arc<ChannelRules>,
+    /// Access rules.
+    pub access: Arc<AccessRules>,
     /// Clients of one channel that share a shard before another one is used.
     pub spill_clients: usize,
     /// Clients that listened when the last broker of this socket ended in order.
@@ -97,6 +100,7 @@ impl Default for ShardConfig {
             share_after_bytes: DEFAULT_SHARE_AFTER_BYTES,
             max_shared_clients: usize::MAX,
             channels: Arc::default(),
+            access: Arc::default(),
             spill_clients: DEFAULT_SPILL_CLIENTS,
             awaited: Arc::default(),
             hold: MAX_HOLD,

@@ -11,6 +11,7 @@ use netcluster_wire::{ErrorCode, Hello, Source};
 
 use crate::budget::{Budget, Charge, Purpose};
 use crate::channels::ChannelId;
+use crate::guard::Guard;
 use crate::inbound::Inbound;
 use crate::outbound::{ENTRY_BYTES, KEEP_ENTRIES, Outbound};
 use crate::pace::Pace;
@@ -155,6 +156,10 @@ pub struct Connection {
     pub max_payload_bytes: usize,
     /// Pace of the client, where its channel limits it.
     pub pace: Option<Box<Pace>>,
+    /// Guard of the client, if access rules restrict it.
+    pub guard: Option<Box<Guard>>,
+    /// The client is to connect anew, and is read up to its end for that.
+    pub is_parting: bool,
     /// State of the receiving side.
     pub receiving: Receiving,
     /// The client was kept from writing more: the end of its bytes does not mean that
@@ -185,6 +190,8 @@ pub struct Connection {
     pub last_sequence: u64,
     /// Events that the client emitted.
     pub events_in: u64,
+    /// Events of the client that access rules did not allow.
+    pub forbidden: u64,
     /// Events queued to the client.
     pub events_out: u64,
     _charge: Charge,
@@ -214,6 +221,8 @@ impl Connection {
             wanted_queue_bytes: 0,
             max_payload_bytes: 0,
             pace: None,
+            guard: None,
+            is_parting: false,
             receiving: Receiving::Off,
             is_read_up: false,
             filling_since: Instant::START,
@@ -228,6 +237,7 @@ impl Connection {
             postponed: None,
             last_sequence: 0,
             events_in: 0,
+            forbidden: 0,
             events_out: 0,
             _charge: budget.charge_for(Purpose::Connections, CONNECTION_BYTES),
         }

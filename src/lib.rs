@@ -63,6 +63,7 @@
 
 #![forbid(unsafe_code)]
 
+mod access;
 mod broker;
 mod budget;
 mod channel_rules;
@@ -71,6 +72,7 @@ mod config;
 mod connection;
 mod copies;
 mod crew;
+mod guard;
 mod heir;
 mod histogram;
 mod inbound;
@@ -106,6 +108,7 @@ mod timers;
 mod trie;
 mod uplink;
 
+pub use access::{AccessDefault, AccessOptions};
 pub use broker::{Broker, Shutdown, StartError};
 pub use channel_rules::ChannelOptions;
 #[doc(hidden)]

@@ -12,6 +12,7 @@ use netcluster_link::options::LinkOptions;
 use netcluster_platform::{BackendChoice, BindOptions, memory_total_bytes, own_user};
 use netcluster_wire::limits::{DEFAULT_MAX_PAYLOAD_BYTES, HARD_MAX_PAYLOAD_BYTES};
 
+use crate::access::{AccessDefault, AccessOptions, AccessRules};
 use crate::channel_rules::{ChannelOptions, ChannelRules};
 use crate::config::{DEFAULT_MAX_QUEUE_BYTES, MAX_SHARDS, MIN_MAX_QUEUE_BYTES, ShardConfig};
 use crate::log::LogCounts;
@@ -108,6 +109,10 @@ pub struct BrokerOptions {
     pub spill_clients: usize,
     /// Options of single channels, by name.
     pub channels: BTreeMap<String, ChannelOptions>,
+    /// Access rules, by name.
+    pub access: BTreeMap<String, AccessOptions>,
+    /// What clients may do whom no access rule is for.
+    pub access_default: AccessDefault,
     /// Link to other machines; `None`: this broker is alone.
     pub link: Option<LinkOptions>,
     /// Program that the broker runs in, for what the broker's owner asks of it; `None`: it
@@ -144,6 +149,8 @@ impl BrokerOptions {
             share_after_bytes: default.share_after_bytes,
             spill_clients: default.spill_clients,
             channels: BTreeMap::new(),
+            access: BTreeMap::new(),
+            access_default: AccessDefault::Allow,
             link: None,
             operator: None,
             log: Arc::default(),
@@ -209,6 +216,7 @@ impl BrokerOptions {
             require(count > 0, format!("{name} must be at least 1"))?;
         }
         ChannelRules::new(&self.channels)?;
+        self.access_rules()?;
         self.link.as_ref().map_or(Ok(()), |link| link.check(self.max_payload_bytes))
     }
 
@@ -221,10 +229,24 @@ impl BrokerOptions {
         })
     }
 
+    /// Returns the access rules, checked.
+    ///
+    /// # Errors
+    /// Which key is wrong, and what is allowed.
+    pub(crate) fn access_rules(&self) -> Result<AccessRules, String> {
+        AccessRules::new(&self.access, self.access_default)
+    }
+
     /// Turns the options into what each shard of such a broker is made with; `random` gives
     /// numbers that nobody can guess.
-    pub(crate) fn shard_config(&self, mut random: impl FnMut() -> u64) -> ShardConfig {
-        ShardConfig {
+    ///
+    /// # Errors
+    /// Which rule is wrong.
+    pub(crate) fn shard_config(
+        &self,
+        mut random: impl FnMut() -> u64,
+    ) -> Result<ShardConfig, String> {
+        Ok(ShardConfig {
             node: self.node.unwrap_or_else(|| (random() as u32).max(1)),
             run: random(),
             seed: random(),
@@ -241,12 +263,13 @@ impl BrokerOptions {
             spin: self.spin,
             share_after_bytes: self.share_after_bytes,
             max_shared_clients: usize::MAX,
-            channels: Arc::new(ChannelRules::new(&self.channels).unwrap_or_default()),
+            channels: Arc::new(ChannelRules::new(&self.channels)?),
+            access: Arc::new(self.access_rules()?),
             spill_clients: self.spill_clients,
             awaited: Arc::default(),
             hold: MAX_HOLD,
             link: None,
-        }
+        })
     }
 }
 
@@ -293,9 +316,9 @@ mod tests {
             last += 1;
             last << 32
         };
-        let config = with(|_| ()).shard_config(&mut random);
+        let config = with(|_| ()).shard_config(&mut random).unwrap();
         assert_eq!((config.node, config.run, config.seed), (1, 2 << 32, 3 << 32));
-        let config = with(|options| options.node = Some(7)).shard_config(&mut random);
+        let config = with(|options| options.node = Some(7)).shard_config(&mut random).unwrap();
         assert_eq!((config.node, config.run, config.seed), (7, 4 << 32, 5 << 32));
     }
 
@@ -308,6 +331,7 @@ mod tests {
                 options.max_queue_bytes = max_queue_bytes;
             })
             .shard_config(|| 1)
+            .unwrap()
             .max_queue_bytes
         };
         assert_eq!(queue(DEFAULT_MAX_PAYLOAD_BYTES, None), DEFAULT_MAX_QUEUE_BYTES);

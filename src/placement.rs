@@ -252,7 +252,7 @@ mod tests {
         let mut placement = Placement::new(1, 1, 1);
         let source = Source { node: 1, client: 2 };
         let user = |uid| Peer { uid, ..Peer::UNKNOWN };
-        let account = |name: &str| Peer { user: Some(name.into()), ..Peer::UNKNOWN };
+        let account = |name: &str| Peer { user: Some(Arc::new(name.to_owned())), ..Peer::UNKNOWN };
         for (own, other) in [(user(7), user(8)), (account("S-1-5-7"), account("S-1-5-8"))] {
             let (code, text) = (ErrorCode::Stalled, "slow".to_owned());
             let (peer, told) = (own.clone(), Told::default());

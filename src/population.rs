@@ -56,7 +56,7 @@ impl Limits {
     /// Returns whether a user is root or the broker's own.
     pub fn is_trusted(&self, peer: &Peer) -> bool {
         let user = User::of(peer);
-        let is_system = user == User::Number(0) || user == User::Name(LOCAL_SYSTEM.into());
+        let is_system = user == User::Number(0) || user == User::Name(Arc::new(LOCAL_SYSTEM.to_owned()));
         is_system || user != User::UNKNOWN && user == User::of(&self.owner)
     }
 }
@@ -110,7 +110,7 @@ enum User {
     /// User known by number.
     Number(u32),
     /// User known by security identifier, where users have no numbers.
-    Name(Arc<str>),
+    Name(Arc<String>),
 }
 
 impl User {

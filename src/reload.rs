@@ -43,7 +43,7 @@ impl Reloader {
 
     /// Gives the broker the settings that can change while it runs: the limits of memory,
     /// queues, connections and patterns, the timeouts, the busy-wait, the rules of channels,
-    /// the link's keys and unicast peers. Nobody is disconnected; a client keeps the limit of
+    /// access rules, the link's keys and unicast peers. Nobody is disconnected; a client keeps the limit of
     /// payloads that it was welcomed with. All other options stay as they are. Returns once
     /// every shard has them.
     ///
@@ -63,6 +63,7 @@ impl Reloader {
             drain_timeout: options.drain_timeout,
             spin: options.spin,
             channels: Arc::new(ChannelRules::new(&options.channels)?),
+            access: Arc::new(options.access_rules()?),
             ..state.config.clone()
         };
         state.config = config;

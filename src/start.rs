@@ -95,7 +95,7 @@ impl Prepared {
     /// Reason why it cannot start, and what to change.
     pub fn new(options: BrokerOptions) -> Result<Prepared, StartError> {
         options.check().map_err(StartError::Option)?;
-        let mut config = options.shard_config(random);
+        let mut config = options.shard_config(random).map_err(StartError::Option)?;
         let cores = allowed_cores();
         let shards = options
             .shards

@@ -123,6 +123,12 @@ pub struct Totals {
     /// Clients disconnected by whoever runs the broker.
     #[serde(default)]
     pub kicked: u64,
+    /// Events that access rules did not allow.
+    #[serde(default)]
+    pub forbidden_events: u64,
+    /// Subscriptions that access rules did not allow, or no longer.
+    #[serde(default)]
+    pub forbidden_patterns: u64,
     /// Clients disconnected because they broke the protocol.
     pub protocol_errors: u64,
     /// Connections accepted.
@@ -217,6 +223,9 @@ pub struct ClientStatus {
     pub listeners: u64,
     /// Events that the client emitted.
     pub events_in: u64,
+    /// Events of the client that access rules did not allow.
+    #[serde(default)]
+    pub forbidden: u64,
     /// Events queued to the client.
     pub events_out: u64,
     /// Bytes waiting in the client's queue.
@@ -235,6 +244,9 @@ pub struct ClientStatus {
     /// Shared memory of the connection, if it uses some.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub shared: Option<SharedUse>,
+    /// Reason why the client may not use shared memory, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub shared_note: Option<String>,
     /// State of the connection: `open`, `full`, `slow` (its queue lags behind its
     /// socket), `paused`, `closing` or `hello`.
     pub state: String,
@@ -395,6 +407,8 @@ impl Totals {
             pauses,
             stalled,
             kicked,
+            forbidden_events,
+            forbidden_patterns,
             protocol_errors,
             accepted,
             refused,
@@ -424,6 +438,8 @@ impl Totals {
         self.pauses += pauses;
         self.stalled += stalled;
         self.kicked += kicked;
+        self.forbidden_events += forbidden_events;
+        self.forbidden_patterns += forbidden_patterns;
         self.protocol_errors += protocol_errors;
         self.accepted += accepted;
         self.refused += refused;

@@ -30,6 +30,8 @@ pub enum Timer {
     Accept,
     /// A client that emitted more than its channel lets it goes on.
     Rate(Target),
+    /// A client is told of events that access rules did not allow.
+    Refusals(Target),
     /// A step towards shared memory, for which the socket had no room, is tried again.
     Sharing(Target),
     /// The clients were told of the broker's end long enough before it.

@@ -97,6 +97,9 @@ pub enum Error {
     Refused(String),
     /// Whoever runs the broker will end it soon: what must still be said is to be said now.
     Draining(String),
+    /// The broker's access rules do not allow it, and what they allow: a pattern, or events that
+    /// were emitted; then they were not delivered.
+    Forbidden(String),
     /// The payload is larger than the broker takes. Nothing was sent.
     PayloadTooLarge {
         /// Bytes of the payload.
@@ -234,7 +237,9 @@ impl fmt::Display for Error {
                 write!(formatter, "pattern refused by the broker: {}", Escaped::text(text))
             }
             Error::Refused(text) => write!(formatter, "refused: {}", Escaped::text(text)),
-            Error::Draining(text) => write!(formatter, "{}", Escaped::text(text)),
+            Error::Draining(text) | Error::Forbidden(text) => {
+                write!(formatter, "{}", Escaped::text(text))
+            }
             Error::PayloadTooLarge { bytes, limit } => write!(
                 formatter,
                 "payload of {bytes} bytes is over the broker's limit of {limit}: split it, or raise --max-payload on the broker"

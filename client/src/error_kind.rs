@@ -39,6 +39,8 @@ pub enum ErrorKind {
     Refused,
     /// Whoever runs the broker will end it soon.
     Draining,
+    /// The broker's access rules do not allow it.
+    Forbidden,
     /// The payload is larger than the broker takes. Nothing was sent.
     PayloadTooLarge,
     /// The emit buffer is full and the caller cannot wait. Nothing was appended.
@@ -87,6 +89,7 @@ impl ErrorKind {
             ErrorKind::PatternRefused => "PATTERN_REFUSED",
             ErrorKind::Refused => "REFUSED",
             ErrorKind::Draining => "DRAINING",
+            ErrorKind::Forbidden => "FORBIDDEN",
             ErrorKind::PayloadTooLarge => "PAYLOAD_TOO_LARGE",
             ErrorKind::Backpressure => "BACKPRESSURE",
             ErrorKind::Timeout => "TIMEOUT",
@@ -133,6 +136,7 @@ impl Error {
             Error::PatternRefused(_) => ErrorKind::PatternRefused,
             Error::Refused(_) => ErrorKind::Refused,
             Error::Draining(_) => ErrorKind::Draining,
+            Error::Forbidden(_) => ErrorKind::Forbidden,
             Error::PayloadTooLarge { .. } => ErrorKind::PayloadTooLarge,
             Error::Backpressure => ErrorKind::Backpressure,
             Error::Timeout { .. } => ErrorKind::Timeout,
@@ -181,6 +185,7 @@ mod tests {
             (ErrorKind::PatternRefused, "PATTERN_REFUSED"),
             (ErrorKind::Refused, "REFUSED"),
             (ErrorKind::Draining, "DRAINING"),
+            (ErrorKind::Forbidden, "FORBIDDEN"),
             (ErrorKind::PayloadTooLarge, "PAYLOAD_TOO_LARGE"),
             (ErrorKind::Backpressure, "BACKPRESSURE"),
             (ErrorKind::Timeout, "TIMEOUT"),

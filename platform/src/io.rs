@@ -76,16 +76,31 @@ pub struct Peer {
     /// Group id, `u32::MAX` if unknown.
     pub gid: u32,
     /// Security identifier of its user, as text, where users have no numbers (Windows).
-    pub user: Option<Arc<str>>,
+    pub user: Option<Arc<String>>,
+    /// Other groups of it, by number, where the system tells them (Linux, macOS). Thin, as
+    /// each connection of a back end has it.
+    pub groups: Option<Arc<Vec<u32>>>,
 }
 
 impl Peer {
     /// The peer of whom nothing is known.
-    pub const UNKNOWN: Peer = Peer { pid: 0, uid: u32::MAX, gid: u32::MAX, user: None };
+    pub const UNKNOWN: Peer =
+        Peer { pid: 0, uid: u32::MAX, gid: u32::MAX, user: None, groups: None };
 
     /// Whether both are of one user.
     pub fn is_same_user(&self, other: &Peer) -> bool {
         self.uid == other.uid && self.user == other.user
+    }
+
+    /// Whether its user is known.
+    pub fn is_known(&self) -> bool {
+        self.uid != u32::MAX || self.user.is_some()
+    }
+
+    /// Whether it is of a group, as its own one or one of the others.
+    pub fn is_in_group(&self, group: u32) -> bool {
+        let others = self.groups.as_deref().map_or(&[][..], Vec::as_slice);
+        group != u32::MAX && (self.gid == group || others.contains(&group))
     }
 }
 

@@ -66,7 +66,7 @@ pub use io::{
 pub use local::{
     BindError, BindOptions, Group, HeirListener, InheritError, InheritedListener, LocalListener,
     LocalSocket, MAX_PATH_BYTES, Note, SEND_BUFFER_BYTES, SocketKeeper, account_name,
-    descriptor_limit, listening_pid, own_user, raise_descriptor_limit,
+    descriptor_limit, find_group, find_user, listening_pid, own_user, raise_descriptor_limit,
 };
 pub use memory::{memory_available_bytes, memory_total_bytes};
 pub use monotonic::monotonic_micros;

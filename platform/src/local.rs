@@ -3,7 +3,7 @@
 //! On Unix they are sockets with a file's name, on Windows named pipes. Each system
 //! has its sibling, which supplies `HeirListener`, `InheritedListener`, `LocalListener`, `LocalSocket`, `MAX_PATH_BYTES`,
 //! `PATH_ADVICE`, `SocketKeeper`, `listening_pid`, `raise_descriptor_limit`,
-//! `account_name` and `own_user`.
+//! `account_name`, `find_user`, `find_group` and `own_user`.
 //!
 //! It does not accept or transfer anything: the back ends do.
 
@@ -21,7 +21,8 @@ use windows as system;
 pub use error::{BindError, InheritError};
 pub use system::{
     HeirListener, InheritedListener, LocalListener, LocalSocket, MAX_PATH_BYTES, Note,
-    SocketKeeper, account_name, descriptor_limit, listening_pid, own_user, raise_descriptor_limit,
+    SocketKeeper, account_name, descriptor_limit, find_group, find_user, listening_pid, own_user,
+    raise_descriptor_limit,
 };
 pub(crate) use system::{end_receiving, end_sending};
 

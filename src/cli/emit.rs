@@ -66,8 +66,9 @@ fn work(args: &EmitArgs, progress: &Progress) -> Result<(), Failure> {
         (Some(data), _) => {
             let data = prepare(args, data.as_bytes(), Encoding::Text)
                 .map_err(|error| error.context("DATA"))?;
-            let client = progress.connected(connect_once(args)?);
-            finish(&client, emit(args, &client, &data))
+            let client = progress.connected(connect_once(args, progress)?);
+            finish(&client, emit(args, &client, &data))?;
+            progress.standing.check_doubts()
         }
         (None, Some(file)) => emit_file(args, file, progress),
         (None, None) => emit_lines(args, progress),
@@ -99,13 +100,14 @@ fn interrupted(progress: &Progress, reads_lines: bool) -> Result<(), Failure> {
 
 /// Connects for one event: if the connection breaks behind it, it is in doubt, and that
 /// is better said than gone on from.
-fn connect_once(args: &EmitArgs) -> Result<Client, Failure> {
+fn connect_once(args: &EmitArgs, progress: &Progress) -> Result<Client, Failure> {
     args.socket.connect(
         Client::builder()
             .channel(&args.channel.0)
             .name("netcluster emit")
             .reconnect(Reconnect::Never)
-            .disconnect_timeout(DISCONNECT_TIMEOUT),
+            .disconnect_timeout(DISCONNECT_TIMEOUT)
+            .on_lifecycle(progress.standing.refusals()),
     )
 }
 
@@ -150,7 +152,7 @@ fn emit_file(args: &EmitArgs, file: &Path, progress: &Progress) -> Result<(), Fa
     } else {
         Box::new(File::open(file).map_err(unreadable)?)
     };
-    let client = progress.connected(connect_once(args)?);
+    let client = progress.connected(connect_once(args, progress)?);
     let limit = client.max_payload();
     let mut data = Vec::new();
     // No more than could be emitted, however large the file.
@@ -164,7 +166,8 @@ fn emit_file(args: &EmitArgs, file: &Path, progress: &Progress) -> Result<(), Fa
     }
     let data =
         prepare(args, &data, Encoding::Bytes).map_err(|error| error.context(file.display()))?;
-    finish(&client, emit(args, &client, &data))
+    finish(&client, emit(args, &client, &data))?;
+    progress.standing.check_doubts()
 }
 
 /// Emits each line, over restarts of the broker.

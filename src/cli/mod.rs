@@ -19,6 +19,7 @@
 //! Invariant: standard output carries the result alone; notices, the log and
 //! errors go to standard error.
 
+mod access;
 mod args;
 mod clients;
 mod cluster;

@@ -12,6 +12,7 @@ use netcluster::{Broker, BrokerOptions, Operator, Shutdown, StartError};
 use netcluster_client::{SOCKET_VARIABLE, default_socket_paths};
 use netcluster_platform::{BindError, listening_pid, raise_descriptor_limit};
 
+use super::access::access_options;
 use super::args::ServeArgs;
 use super::config::sources::{self, Loaded};
 use super::config::tell_good;
@@ -305,11 +306,13 @@ fn meaning(settings: &Settings, warnings: &mut Vec<String>) -> Result<BrokerOpti
         hello_timeout,
         drain_timeout,
         node_id,
+        access_default,
         log: _,
         log_format: _,
         metrics: _,
         link: _,
         channels: _,
+        access: _,
     } = settings;
     let chosen = socket.clone().or_else(|| named_by(SOCKET_VARIABLE));
     // A path that somebody chose may be a typing error: its directory is not made.
@@ -336,6 +339,8 @@ fn meaning(settings: &Settings, warnings: &mut Vec<String>) -> Result<BrokerOpti
     options.node = node_id.map(|node| node.0);
     warn_of_sizes(&options, warnings);
     options.channels = channel_options(settings);
+    options.access = access_options(settings);
+    set(&mut options.access_default, access_default.map(|it| it.meaning()));
     options.link = link_options(settings, options.max_payload_bytes, warnings)?;
     Ok(options)
 }
@@ -404,6 +409,7 @@ fn warn_of_two_buses(socket: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use netcluster::AccessDefault;
     use netcluster_platform::{BackendChoice, Group};
 
     use super::super::settings::EVERY_SETTING;
@@ -437,6 +443,7 @@ mod tests {
         assert_eq!((options.max_clients, options.max_clients_per_user), (10, Some(5)));
         let timeouts = [options.stall_timeout, options.hello_timeout, options.drain_timeout];
         assert_eq!((options.max_patterns, timeouts.map(|it| it.as_secs())), (20, [1, 2, 3]));
+        assert_eq!(options.access_default, AccessDefault::Deny);
         assert_eq!((options.node, options.link.unwrap().cluster.as_str()), (Some(255), "office"));
     }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use super::access::{AccessDefaultName, AccessSettings};
 use super::link::{ChannelName, ChannelSettings, LinkSettings};
 use super::log::LogFormat;
 use super::metrics::MetricsAddress;
@@ -38,6 +39,7 @@ pub const EVERY_SETTING: &str = "
     hello-timeout = '2s'
     drain-timeout = '3s'
     node-id = 'ff'
+    access-default = 'deny'
     log = 'debug'
     log-format = 'json'
     metrics = '9464'
@@ -108,6 +110,10 @@ pub struct Settings {
     /// This broker's number, in hexadecimal [default: random]
     #[arg(long, value_name = "HEX")]
     pub node_id: Option<NodeId>,
+    /// What clients may do whom no access rule is for, a table [access.NAME] of the file: allow,
+    /// everything; deny, nothing [default: allow]
+    #[arg(long, value_name = "NAME")]
+    pub access_default: Option<AccessDefaultName>,
     /// How much to log: off, error, warn, info, debug, trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<LogFilter>,
@@ -127,6 +133,9 @@ pub struct Settings {
     /// Settings of single channels, which only a file has.
     #[arg(skip)]
     pub channels: BTreeMap<ChannelName, ChannelSettings>,
+    /// Access rules, which only a file has.
+    #[arg(skip)]
+    pub access: BTreeMap<String, AccessSettings>,
 }
 
 impl Settings {
@@ -151,11 +160,13 @@ impl Settings {
             hello_timeout: self.hello_timeout.or(other.hello_timeout),
             drain_timeout: self.drain_timeout.or(other.drain_timeout),
             node_id: self.node_id.or(other.node_id),
+            access_default: self.access_default.or(other.access_default),
             log: self.log.or(other.log),
             log_format: self.log_format.or(other.log_format),
             metrics: self.metrics.or(other.metrics),
             link: self.link.or(other.link),
             channels: if self.channels.is_empty() { other.channels } else { self.channels },
+            access: if self.access.is_empty() { other.access } else { self.access },
         }
     }
 }
@@ -180,7 +191,7 @@ mod tests {
         let line = "--socket /run/x.sock --socket-mode 0600 --socket-group 7 --shards 2 --pin \
             --backend poll --shared-memory off --spin-us 20 --max-payload 1MiB --max-queue 3MiB --max-memory 1GiB \
             --max-clients 10 --max-clients-per-user 5 --max-patterns 20 --stall-timeout 1s --hello-timeout 2s --drain-timeout 3s \
-            --node-id 0xff --log debug --log-format json --metrics 127.0.0.1:9464";
+            --node-id 0xff --access-default deny --log debug --log-format json --metrics 127.0.0.1:9464";
         let line: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(toml::from_str(EVERY_SETTING), Ok(typed(&line)));
         // Nothing was forgotten in the merge either.

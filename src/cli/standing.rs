@@ -41,6 +41,8 @@ struct State {
     closed: Option<Error>,
     /// Last event that was confirmed when the connection broke.
     confirmed: u64,
+    /// Refusal by access rules that was told last.
+    forbidden: Option<Error>,
     /// First and last number, and how many, of events in doubt.
     doubts: Option<(u64, u64, u64)>,
 }
@@ -123,9 +125,23 @@ impl Standing {
         }
     }
 
-    /// Fails if events are in doubt.
+    /// Listener that hears of refusals alone.
+    pub fn refusals(&self) -> impl FnMut(&Lifecycle) + Send + 'static {
+        let shared = Arc::clone(&self.shared);
+        move |happened| {
+            if let Lifecycle::Error(error @ Error::Forbidden(_)) = happened {
+                shared.lock().forbidden = Some(error.clone());
+            }
+        }
+    }
+
+    /// Fails if events were refused, or are in doubt.
     pub fn check_doubts(&self) -> Result<(), Failure> {
-        match self.shared.lock().doubts {
+        let state = self.shared.lock();
+        if let Some(error) = &state.forbidden {
+            return Err(error.clone().into());
+        }
+        match state.doubts {
             None => Ok(()),
             Some((first, last, count)) => Err(Failure::new(
                 Code::Failure,
@@ -186,6 +202,12 @@ impl Shared {
                 state.is_down = true;
                 state.confirmed = *confirmed;
                 notice(format_args!("not connected: {reason}; waiting for a broker"));
+            }
+            // The last one is the failure in the end.
+            Lifecycle::Error(error @ Error::Forbidden(_)) => {
+                if let Some(before) = state.forbidden.replace(error.clone()) {
+                    notice(format_args!("error: {before}"));
+                }
             }
             Lifecycle::Error(error) => notice(format_args!("error: {error}")),
             Lifecycle::Closed(error) => state.closed = Some(error.clone()),

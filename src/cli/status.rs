@@ -149,12 +149,15 @@ fn summary(status: &Status) -> Vec<(&str, String)> {
         (
             "trouble",
             format!(
-                "{} stalled, {} kicked, {} broke the protocol, {} ended in mid-frame, accepting paused {}",
+                "{} stalled, {} kicked, {} broke the protocol, {} ended in mid-frame, accepting paused {}; \
+                 forbidden: {}, {}",
                 totals.stalled,
                 totals.kicked,
                 totals.protocol_errors,
                 totals.truncated,
-                counted(totals.accept_pauses, "time")
+                counted(totals.accept_pauses, "time"),
+                counted(totals.forbidden_events, "event"),
+                counted(totals.forbidden_patterns, "subscription")
             ),
         ),
     ];

@@ -3,8 +3,8 @@
 //! Acks, pongs and byes are answered behind a barrier: every other shard has
 //! then done all that this one sent it before. With one shard that is at once.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,15 +44,18 @@ pub(super) enum After {
     Pong(Target, u64, u64),
     /// Every earlier event is queued at every target, and the connection ends.
     Bye(Target, u64),
+    /// Routes are by the new settings on every shard.
+    Reloaded,
 }
 
 impl After {
-    fn target(self) -> Target {
+    fn target(self) -> Option<Target> {
         match self {
             After::Ack(target, _)
             | After::Cluster(target, ..)
             | After::Pong(target, ..)
-            | After::Bye(target, _) => target,
+            | After::Bye(target, _) => Some(target),
+            After::Reloaded => None,
         }
     }
 }
@@ -63,6 +66,8 @@ pub(super) struct Barriers {
     /// Barriers by number, with the number of shards that have not passed them yet.
     waiting: BTreeMap<u64, (usize, After)>,
     next: u64,
+    /// Ways to say that new settings are in force, those that came first in front.
+    pub reloads: VecDeque<mpsc::Sender<()>>,
 }
 
 impl Barriers {
@@ -136,11 +141,13 @@ impl<I: Io> Shard<I> {
         let held = awaited > 0
             && !self.router.channels.is_linked()
             && self.returning.holds(channel, self.now);
+        let guard = self.first_guard(conn, channel);
         self.channel_used(channel);
         let channel = self.router.channels.join(channel);
-        let sharing = self.first_sharing(hello.shared);
+        let sharing = self.first_sharing(hello.shared && guard.is_none());
         let connection = self.connections.at(conn);
         connection.sharing = sharing;
+        connection.guard = guard;
         let source = Source { node: config.node, client: connection.target.client };
         connection.state = State::Open;
         connection.source = source;
@@ -183,13 +190,15 @@ impl<I: Io> Shard<I> {
             return true;
         }
         let sequence = frame.sequence();
+        let confirmed = connection.last_sequence;
+        if matches!(frame.kind(), Kind::Ping | Kind::Bye) {
+            // Whoever waits for the answer knows by then what was refused before it.
+            self.tell_refused(conn);
+        }
         match frame.kind() {
             Kind::Subscribe => self.subscribe(conn, sequence, frame.name()),
             Kind::Unsubscribe => self.unsubscribe(conn, sequence, frame.name()),
-            Kind::Ping => {
-                let confirmed = connection.last_sequence;
-                self.after_barrier(After::Pong(target, sequence, confirmed));
-            }
+            Kind::Ping => self.after_barrier(After::Pong(target, sequence, confirmed)),
             Kind::Bye => self.after_barrier(After::Bye(target, sequence)),
             Kind::Stats => {
                 let asker = Asker { target, request: sequence, kind: Kind::Stats };
@@ -220,7 +229,7 @@ impl<I: Io> Shard<I> {
     fn subscribe(&mut self, conn: Conn, request: u64, name: &[u8]) {
         let pattern = match self.admit(conn, name) {
             Ok(pattern) => pattern,
-            Err(text) => return self.reply_error(conn, ErrorCode::Pattern, request, &text),
+            Err((code, text)) => return self.reply_error(conn, code, request, &text),
         };
         let connection = self.connections.at(conn);
         let target = connection.target;
@@ -235,9 +244,13 @@ impl<I: Io> Shard<I> {
     }
 
     /// Returns the pattern that a client wants to listen to, or the reason why it may
-    /// not: a bad pattern, or one too many.
-    fn admit(&mut self, conn: Conn, name: &[u8]) -> Result<Pattern, String> {
-        let pattern = Pattern::new(name).map_err(|error| error.to_string())?;
+    /// not: a bad pattern, one that access rules do not allow, or one too many.
+    fn admit(&mut self, conn: Conn, name: &[u8]) -> Result<Pattern, (ErrorCode, String)> {
+        let pattern =
+            Pattern::new(name).map_err(|error| (ErrorCode::Pattern, error.to_string()))?;
+        if let Some(text) = self.forbids_listening(conn, &pattern) {
+            return Err((ErrorCode::Forbidden, text));
+        }
         let most = self.shared.config.max_patterns;
         let cost_bytes = PatternSet::cost_bytes(&pattern, self.mesh.shards());
         let has_room = self.shared.budget.has_room_to_keep(Purpose::Patterns, cost_bytes);
@@ -245,7 +258,7 @@ impl<I: Io> Shard<I> {
         if patterns.contains(&pattern) || patterns.len() < most && has_room {
             return Ok(pattern);
         }
-        Err(if has_room {
+        let text = if has_room {
             format!(
                 "a client can listen to at most {most} patterns (--max-patterns): use wildcards, \
                  or several clients"
@@ -256,13 +269,15 @@ impl<I: Io> Shard<I> {
                  listen to fewer patterns, or raise --max-memory",
                 self.shared.budget.limit_bytes()
             )
-        })
+        };
+        Err((ErrorCode::Pattern, text))
     }
 
     fn unsubscribe(&mut self, conn: Conn, request: u64, name: &[u8]) {
         let connection = self.connections.at(conn);
         let target = connection.target;
         if let Ok(pattern) = Pattern::new(name)
+            && !connection.guard.as_mut().is_some_and(|guard| guard.suspended.remove(&pattern))
             && connection.patterns.remove(&pattern)
         {
             let channel = connection.channel.expect("an open connection has a channel");
@@ -288,13 +303,16 @@ impl<I: Io> Shard<I> {
         }
         let number = self.barriers.begin(others.len(), after);
         for shard in others {
-            self.tell(shard, target, Message::Barrier(number));
+            match target {
+                Some(target) => self.tell(shard, target, Message::Barrier(number)),
+                None => drop(self.mesh.send(shard, Message::Barrier(number))),
+            }
         }
     }
 
     /// Does the step that follows a barrier that is passed.
     pub(super) fn passed(&mut self, after: After) {
-        let target = after.target();
+        let Some(target) = after.target() else { return self.reloaded() };
         let Some(connection) = self.connections.find(target) else { return };
         if !connection.is_open() {
             return;
@@ -313,6 +331,7 @@ impl<I: Io> Shard<I> {
                 self.wait_for_cluster(target, request, wait);
             }
             After::Cluster(_, request, _) => self.cluster_answered(target, request, &[]),
+            After::Reloaded => {}
             After::Bye(_, token) => {
                 self.reply(conn, &frame::encode(Kind::Bye, source, token, b"", b""));
                 let linger = self.shared.config.drain_timeout;

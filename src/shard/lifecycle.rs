@@ -164,7 +164,8 @@ impl<I: Io> Shard<I> {
         let connection = self.connections.at(conn);
         if connection.is_read_up && connection.is_open() && error.is_none() {
             // A frame that the client had not written as a whole it still has.
-            return connection.inbound.forget();
+            connection.inbound.forget();
+            return self.took_all(conn);
         }
         if connection.is_open() && !connection.held.is_empty() {
             // The connection ends once its held bytes are taken.

@@ -24,6 +24,7 @@
 //! - `link`, `from_link`: to and from the brokers of other machines
 //! - `interest`: listeners in routes, and what the link is told of them
 //! - `reload`: other settings while the broker runs
+//! - `access`: what access rules refuse, and clients that lose a right while they are there
 //! - `acceptor`: acceptance of connections, and those that have not said hello in time
 //! - `lifecycle`: placing, disconnecting
 //! - `sharing`: from sockets to shared memory
@@ -39,6 +40,7 @@
 //! - `requests`, `survey`, `count`: what whoever runs the broker asks for, what all shards
 //!   answer together, and each shard's part of it
 
+mod access;
 mod acceptor;
 mod audience;
 mod cluster;
@@ -402,6 +404,7 @@ impl<I: Io> Shard<I> {
                 Timer::Lag(target) => self.lag_timed_out(target),
                 Timer::Linger(target) => self.linger_timed_out(target),
                 Timer::Accept => self.resume_accept(),
+                Timer::Refusals(target) => self.refusals_timed_out(target),
                 Timer::Rate(target) => self.rate_timed_out(target),
                 Timer::Sharing(target) => self.memories.due.push(target.conn),
                 Timer::Memory => self.memory_timed_out(),

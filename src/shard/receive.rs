@@ -94,8 +94,8 @@ impl<I: Io> Shard<I> {
     #[inline]
     fn charge_pace(&mut self, conn: Conn, bytes: usize) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        let events = connection.events_in;
         let Some(pace) = &mut connection.pace else { return };
+        let events = connection.events_in + connection.forbidden;
         let target = connection.target;
         if let Some(until) = pace.charge(self.now, bytes, events)
             && self.block_client(target, Blocker::Rate)
@@ -178,6 +178,14 @@ impl<I: Io> Shard<I> {
                 self.deliver_pending(conn, chunk, pending.take());
                 return Err(Fault::Source);
             }
+            if let Some(guard) = &mut connection.guard
+                && !guard.may_emit(run.name)
+            {
+                connection.last_sequence = run.last_sequence;
+                self.deliver_pending(conn, chunk, pending.take());
+                self.refuse_events(conn, run.name, run.frames);
+                continue;
+            }
             match self.router.find_now(channel, run.name) {
                 Ok(route) => {
                     connection.last_sequence = run.last_sequence;
@@ -243,6 +251,13 @@ impl<I: Io> Shard<I> {
         let sequence = header.sequence.get();
         let name = &head[netcluster_wire::limits::HEADER_BYTES..][..header.name_len.get() as usize];
         let channel = channel.expect("an open connection has a channel");
+        if let Some(guard) = &mut connection.guard
+            && !guard.may_emit(name)
+        {
+            connection.last_sequence = sequence;
+            self.refuse_events(conn, name, 1);
+            return Ok(true);
+        }
         let Some(route) = self.router.find(channel, name).map_err(Fault::Name)? else {
             return Ok(false);
         };

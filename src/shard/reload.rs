@@ -17,6 +17,7 @@ use crate::pace::Pace;
 use crate::resolver::Addresses;
 
 use super::Shard;
+use super::control::After;
 use super::interest::heard_by;
 
 /// Other settings for one shard.
@@ -61,8 +62,17 @@ impl<I: Io> Shard<I> {
             if let Some(link) = reload.link {
                 self.take_link_settings(link);
             }
+            self.barriers.reloads.push_back(reload.done);
+            self.after_barrier(After::Reloaded);
+        }
+    }
+
+    /// Says that the settings are in force, also where other shards have listeners of this
+    /// one in their routes.
+    pub(super) fn reloaded(&mut self) {
+        if let Some(done) = self.barriers.reloads.pop_front() {
             // Who waits for it may have given up.
-            let _ = reload.done.send(());
+            let _ = done.send(());
         }
     }
 
@@ -80,6 +90,7 @@ impl<I: Io> Shard<I> {
         for conn in self.connections.places() {
             self.take_limits(conn);
             self.listen_by_rules(conn, &before);
+            self.take_access(conn);
         }
     }
 

@@ -121,9 +121,10 @@ impl<I: Io> Shard<I> {
             pid: connection.peer.pid,
             uid: connection.peer.uid,
             gid: connection.peer.gid,
-            user: connection.peer.user.as_deref().map(str::to_owned),
+            user: connection.peer.user.as_deref().cloned(),
             listeners: connection.patterns.len() as u64,
             events_in: connection.events_in,
+            forbidden: connection.forbidden,
             events_out: connection.events_out,
             queued_bytes: connection.outbound.queued_bytes() as u64,
             max_queue: connection.outbound.limit_bytes() as u64,
@@ -132,6 +133,7 @@ impl<I: Io> Shard<I> {
             paused_by: paused_by.collect(),
             paused_by_link,
             shared: shared.map(SharedUse::of),
+            shared_note: connection.guard.is_some().then(|| "access rules".to_owned()),
             state: state.into(),
         }
     }

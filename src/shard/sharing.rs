@@ -273,7 +273,8 @@ impl<I: Io> Shard<I> {
         match (SharedStep::decode(payload), sharing) {
             (Ok(SharedStep::Accept), Sharing::Offered(shares)) => {
                 connection.sharing = Sharing::Accepted(shares);
-                if self.is_quiet() {
+                let is_parting = connection.is_parting;
+                if self.is_quiet() || is_parting {
                     return self.refuse_ring(conn);
                 }
                 self.memories.due.push(conn);

@@ -252,7 +252,7 @@ impl<I: Io> Shard<I> {
 
     /// Has a client write no more, and reads what it has written: an emitter cannot
     /// know how much of that arrived, and does not send it again.
-    fn read_up(&mut self, conn: Conn) {
+    pub(super) fn read_up(&mut self, conn: Conn) {
         if self.connections.at(conn).receiving == Receiving::Ended {
             return;
         }
@@ -277,19 +277,24 @@ impl<I: Io> Shard<I> {
         self.shutdown.phase = Phase::Parting { late: false };
         self.leave_socket();
         self.leave_link();
-        let linger = self.shared.config.drain_timeout;
+        let has_successor = self.shared.heir.is_there();
         for conn in self.connections.places() {
             let connection = self.connections.at(conn);
             let is_claimant = self.shutdown.claimant == Some(connection.target);
             if connection.is_open() && !is_claimant {
-                // Nothing more of it is read: what it emitted behind that did not arrive.
-                let has_successor = self.shared.heir.is_there();
-                let bye = goodbye(connection.source, connection.last_sequence, has_successor);
-                self.reply(conn, &bye);
-                self.finish(conn, linger);
+                self.part_with(conn, has_successor);
             }
         }
         self.drain_now();
+    }
+
+    /// Says goodbye to a client. Nothing more of it is read: what it emitted behind that did
+    /// not arrive.
+    pub(super) fn part_with(&mut self, conn: Conn, has_successor: bool) {
+        let connection = self.connections.at(conn);
+        let bye = goodbye(connection.source, connection.last_sequence, has_successor);
+        self.reply(conn, &bye);
+        self.finish(conn, self.shared.config.drain_timeout);
     }
 
     /// Tells the one who asked for this broker's place, on whatever shard, that the link has

@@ -268,6 +268,8 @@ pub enum ErrorCode {
     Kicked = 12,
     /// The broker will end soon; nothing was asked for and nothing failed.
     Draining = 13,
+    /// Access rules do not allow what was asked for, or events that came. Only that fails.
+    Forbidden = 14,
 }
 
 impl ErrorCode {
@@ -288,6 +290,7 @@ impl ErrorCode {
             Refused,
             Kicked,
             Draining,
+            Forbidden,
         ]
         .into_iter()
         .find(|code| *code as u32 == number)
@@ -296,7 +299,13 @@ impl ErrorCode {
 
     /// Whether the connection goes on after an error frame with this code.
     pub fn is_fatal(self) -> bool {
-        !matches!(self, ErrorCode::Pattern | ErrorCode::Refused | ErrorCode::Draining)
+        !matches!(
+            self,
+            ErrorCode::Pattern
+                | ErrorCode::Refused
+                | ErrorCode::Draining
+                | ErrorCode::Forbidden
+        )
     }
 }
 

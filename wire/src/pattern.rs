@@ -8,6 +8,8 @@
 //!
 //! Decision: `docs/decisions/044-foreign-wildcards-refused.md`.
 
+mod cover;
+
 use std::fmt;
 
 use crate::limits::MAX_DEEP_WILDCARDS;

@@ -113,6 +113,9 @@ typedef enum netcluster_error {
   NETCLUSTER_REFUSED = 31,
   // Of a lifecycle event: whoever runs the broker will end it soon.
   NETCLUSTER_DRAINING = 32,
+  // The broker's access rules do not allow it: a pattern, or, of a lifecycle event, events that
+  // were not delivered.
+  NETCLUSTER_FORBIDDEN = 33,
 } netcluster_error;
 
 // What happened to a connection.

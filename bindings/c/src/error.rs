@@ -80,12 +80,15 @@ pub enum netcluster_error {
     NETCLUSTER_REFUSED = 31,
     /// Of a lifecycle event: whoever runs the broker will end it soon.
     NETCLUSTER_DRAINING = 32,
+    /// The broker's access rules do not allow it: a pattern, or, of a lifecycle event, events that
+    /// were not delivered.
+    NETCLUSTER_FORBIDDEN = 33,
 }
 
 use netcluster_error::*;
 
 /// Codes and their names, which are those of all languages.
-const NAMES: [(netcluster_error, &CStr); 33] = [
+const NAMES: [(netcluster_error, &CStr); 34] = [
     (NETCLUSTER_OK, c"OK"),
     (NETCLUSTER_OTHER, c"OTHER"),
     (NETCLUSTER_BROKER_NOT_RUNNING, c"BROKER_NOT_RUNNING"),
@@ -119,6 +122,7 @@ const NAMES: [(netcluster_error, &CStr); 33] = [
     (NETCLUSTER_BROKER_SHUT_DOWN, c"BROKER_SHUT_DOWN"),
     (NETCLUSTER_REFUSED, c"REFUSED"),
     (NETCLUSTER_DRAINING, c"DRAINING"),
+    (NETCLUSTER_FORBIDDEN, c"FORBIDDEN"),
 ];
 
 /// A failure on its way to the caller.

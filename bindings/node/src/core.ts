@@ -10,7 +10,7 @@ import { Backoff } from './backoff';
 import { Changes } from './changes';
 import { NOBODY, encodeFrame, u64 } from './control';
 import type { Source, Welcome } from './control';
-import { BrokerCode, NetclusterError, closedByBroker, isTransient, mayPass } from './errors';
+import { NetclusterError, REFUSALS, closedByBroker, isTransient, mayPass } from './errors';
 import { Lifecycle, makeLost } from './lifecycle';
 import type { Lost } from './lifecycle';
 import { Kind } from './limits';
@@ -311,10 +311,15 @@ export class Core implements SessionOwner {
     this.lifecycle.failed(new NetclusterError('DRAINING', text));
   }
 
+  /** Access rules did not allow events, or no longer allow a pattern. */
+  forbidden(text: string): void {
+    this.lifecycle.failed(new NetclusterError('FORBIDDEN', text));
+  }
+
   refused(number: number, code: number, text: string): void {
     const request = this.requests.take(number);
     const what = request?.pattern === undefined ? 'the broker refused a request' : `the broker refused the pattern ${request.pattern}`;
-    const error = new NetclusterError(code === BrokerCode.refused ? 'REFUSED' : 'PATTERN_REFUSED', `${what}: ${text}`);
+    const error = new NetclusterError(REFUSALS[code] ?? 'PATTERN_REFUSED', `${what}: ${text}`);
     if (request === undefined) this.lifecycle.failed(error);
     else request.failed(error);
     this.arrived(number);

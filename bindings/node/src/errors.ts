@@ -40,6 +40,8 @@ export type ErrorCode =
   | 'REFUSED'
   /** Whoever runs the broker will end it soon. */
   | 'DRAINING'
+  /** The broker's access rules do not allow a pattern, or events, which were not delivered. */
+  | 'FORBIDDEN'
   /** Something did not come in time. */
   | 'TIMEOUT'
   /** A listener threw; `cause` is what it threw. */
@@ -90,10 +92,14 @@ const BROKER_REASONS = [
   'refused',
   'kicked',
   'draining',
+  'forbidden',
 ] as const;
 
 /** Numbers of the broker's errors after which the connection goes on. */
-export const BrokerCode = { pattern: 7, refused: 11, draining: 13 } as const;
+export const BrokerCode = { pattern: 7, refused: 11, draining: 13, forbidden: 14 } as const;
+
+/** Codes of the broker's refusals of requests. */
+export const REFUSALS: Readonly<Partial<Record<number, ErrorCode>>> = { 11: 'REFUSED', 14: 'FORBIDDEN' };
 
 /** Reasons of brokers for ending a connection. */
 export type BrokerReason = (typeof BROKER_REASONS)[number];

@@ -31,6 +31,7 @@ export interface SessionOwner {
   /** A request was refused. */
   refused(number: number, code: number, text: string): void;
   draining(text: string): void;
+  forbidden(text: string): void;
   lost(source: Source, count: number, reason: number): void;
   /** The broker asks for a sign of life. */
   pinged(token: bigint): void;
@@ -168,6 +169,7 @@ export class Session implements SocketEvents, Receiver, Writer {
     const text = payload.toString('utf8', Math.min(8, payload.length));
     if (number !== 0) this.owner.refused(number, code, text);
     else if (code === BrokerCode.draining) this.owner.draining(text);
+    else if (code === BrokerCode.forbidden) this.owner.forbidden(text);
     else this.fail(closedByBroker(code, text));
   }
 

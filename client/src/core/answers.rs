@@ -71,6 +71,8 @@ pub enum Answer {
     Control(String),
     /// The reason why the broker does not do what was asked for.
     Refused(String),
+    /// The reason why access rules do not allow what was asked about.
+    Forbidden(String),
     /// The broker is there.
     Pong,
 }
@@ -95,6 +97,7 @@ impl Answer {
     pub(crate) fn audience(self) -> Result<Audience, Error> {
         match self {
             Answer::Audience(audience) => Ok(audience),
+            Answer::Forbidden(text) => Err(Error::Forbidden(text)),
             other => Err(other.misplaced()),
         }
     }
@@ -130,7 +133,7 @@ impl Answer {
             Answer::Missing(_) => "of the cluster",
             Answer::Audience(_) => "of an audience",
             Answer::Status(_) => "of a status",
-            Answer::Control(_) | Answer::Refused(_) => "of a request",
+            Answer::Control(_) | Answer::Refused(_) | Answer::Forbidden(_) => "of a request",
             Answer::Pong => "of a ping",
         };
         Error::Protocol(format!("the answer {kind} to another question"))

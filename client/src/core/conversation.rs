@@ -97,6 +97,13 @@ impl<P: Port> Machine<P> {
             SessionEvent::Refused { request, code: ErrorCode::Refused, text } => {
                 shared.answer(request, Answer::Refused(text));
             }
+            SessionEvent::Refused { request, code: ErrorCode::Forbidden, text } => {
+                // Events that came, a pattern, or a question about an event.
+                if !shared.answer(request, Answer::Forbidden(text.clone())) {
+                    self.answered(request, Standing::Forbidden(text.clone()));
+                    self.tell(&Lifecycle::Error(Error::Forbidden(text)));
+                }
+            }
             SessionEvent::Refused { request, text, .. } => {
                 self.answered(request, Standing::Refused(text.clone()));
                 self.tell(&Lifecycle::Error(Error::PatternRefused(text)));

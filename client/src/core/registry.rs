@@ -68,6 +68,8 @@ pub(crate) enum Standing {
     InForce,
     /// The broker refused the pattern, and why.
     Refused(String),
+    /// Access rules do not allow the pattern, and why.
+    Forbidden(String),
 }
 
 struct Subscribed {

@@ -193,6 +193,7 @@ impl<P: Port> Shared<P> {
             // Removed meanwhile by another thread: nothing to wait for.
             None | Some(Standing::InForce) => Some(Ok(())),
             Some(Standing::Refused(text)) => Some(Err(Error::PatternRefused(text))),
+            Some(Standing::Forbidden(text)) => Some(Err(Error::Forbidden(text))),
             Some(Standing::Asked(_)) => self.closed().map(Err),
         }
     }
@@ -249,11 +250,10 @@ impl<P: Port> Shared<P> {
         self.closed().unwrap_or(Error::NotConnected)
     }
 
-    pub(super) fn answer(&self, number: u64, answer: Answer) {
+    /// Gives an answer to who waits for it; tells whether somebody does.
+    pub(super) fn answer(&self, number: u64, answer: Answer) -> bool {
         let reply = lock(&self.answers).remove(&number);
-        if let Some(reply) = reply {
-            reply(answer);
-        }
+        reply.map(|reply| reply(answer)).is_some()
     }
 
     /// Checks whether this process was forked, which is found out when something is written.

@@ -22,6 +22,7 @@ mod note;
 mod path;
 mod place;
 mod succession;
+mod users;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -35,6 +36,7 @@ pub use inherited::InheritedListener;
 pub use keeper::SocketKeeper;
 pub use note::Note;
 pub use succession::HeirListener;
+pub use users::{find_group, find_user};
 
 use self::bound::Bound;
 use self::place::Place;
@@ -74,7 +76,7 @@ impl LocalListener {
             return LocalListener::adopt(inherited);
         }
         path::address(path)?;
-        options.group.as_ref().map(path::group_id).transpose()?;
+        options.group.as_ref().map(users::group_id).transpose()?;
         path::ensure_parent(path, options.create_parent)?;
         let place = Place::open(path)?;
         // Looked at before there is a lock file, so that a refusal leaves nothing
@@ -232,6 +234,7 @@ fn peer(fd: &OwnedFd) -> Peer {
             uid: credentials.uid,
             gid: credentials.gid,
             user: None,
+            groups: users::groups_of_peer(fd),
         },
         _ => Peer::UNKNOWN,
     }
@@ -243,7 +246,7 @@ fn peer(fd: &OwnedFd) -> Peer {
     let (mut uid, mut gid) = (0, 0);
     // SAFETY: the descriptor is open and both results are valid for writing.
     match unsafe { libc::getpeereid(fd.as_raw_fd(), &mut uid, &mut gid) } {
-        0 => Peer { pid: 0, uid, gid, user: None },
+        0 => Peer { pid: 0, uid, gid, user: None, groups: users::groups_of_peer(fd) },
         _ => Peer::UNKNOWN,
     }
 }
@@ -346,7 +349,7 @@ pub fn own_user() -> Peer {
         pid: std::process::id(),
         uid: rustix::process::geteuid().as_raw(),
         gid: rustix::process::getegid().as_raw(),
-        user: None,
+        ..Peer::UNKNOWN
     }
 }
 

@@ -327,8 +327,30 @@ fn group_identifier(group: &Group) -> Result<String, BindError> {
 
 /// Describes this process, as the peer of its own connections.
 pub fn own_user() -> Peer {
-    let user = accounts::own_identifier().ok().map(Into::into);
+    let user = accounts::own_identifier().ok().map(Arc::new);
     Peer { pid: std::process::id(), user, ..Peer::UNKNOWN }
+}
+
+/// Returns what is known of a process of a user, by his security identifier or name.
+///
+/// # Errors
+/// There is none.
+pub fn find_user(text: &str) -> Result<Peer, String> {
+    let identifier = match text.starts_with("S-1-") {
+        true => Ok(text.to_owned()),
+        false => accounts::identifier_of(text),
+    };
+    let unknown = |_| format!("there is no user {text:?} here: give a name or an identifier (S-1-…)");
+    let user = identifier.map_err(unknown)?;
+    Ok(Peer { user: Some(Arc::new(user)), ..Peer::UNKNOWN })
+}
+
+/// Returns the number of a group: on Windows groups have none, and a peer's are not known.
+///
+/// # Errors
+/// Always.
+pub fn find_group(_text: &str) -> Result<u32, String> {
+    Err("the groups of clients are not known on Windows: name users".to_owned())
 }
 
 /// Tells how many handles a process may have: Windows has no limit that could be raised.

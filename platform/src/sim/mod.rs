@@ -108,7 +108,7 @@ impl SimNet {
     /// Connects a client. If nobody listens it is closed already.
     pub fn connect(&self) -> SimClient {
         let pid = self.world().next_pid();
-        self.connect_as(Peer { pid, uid: 1000, gid: 1000, user: None })
+        self.connect_as(Peer { pid, uid: 1000, gid: 1000, ..Peer::UNKNOWN })
     }
 
     /// Connects a client with these credentials.

@@ -83,7 +83,7 @@ fn what_the_kernel_does_not_let_go_of_is_leaked() {
         let Some(mut io) = ring() else { return };
         let (_client, server) = UnixStream::pair().unwrap();
         // What a connection's slot holds goes as its buffer does.
-        let user: Arc<str> = "somebody".into();
+        let user = Arc::new("somebody".to_owned());
         let peer = Peer { user: Some(user.clone()), ..Peer::UNKNOWN };
         let conn = io.adopt(LocalSocket::from_parts(server.into(), peer)).unwrap();
         io.receive_into(conn, BytesMut::new(), 1 << 16);

@@ -2,17 +2,18 @@
 //! the file, and what is allowed for each.
 //!
 //! Names, flags and help come from the settings' own structs ([`Settings`],
-//! [`LinkSettings`], [`ChannelSettings`]); [`FACTS`] adds what clap does not know. A test
+//! [`LinkSettings`], [`ChannelSettings`], [`AccessSettings`]); [`FACTS`] adds what clap does not know. A test
 //! compares the two, and each value with what file and flags take.
 
 use clap::{Args, Command};
 
+use crate::cli::access::AccessSettings;
 use crate::cli::link::{ChannelSettings, LinkSettings};
 use crate::cli::settings::Settings;
 
 use Change::{Live, Restart};
 use Kind::{Flag, List, Number, OneOf, Period, Rate, Size, Text};
-use Table::{Broker, Channel, Link};
+use Table::{Access, Broker, Channel, Link};
 
 /// Start of the names of environment variables.
 const VARIABLE_PREFIX: &str = "NETCLUSTER_";
@@ -56,6 +57,13 @@ const FACTS: &[Fact] = &[
         Restart,
         None,
         "'0a1b2c3d'",
+    ),
+    fact(
+        (Broker, "access-default"),
+        OneOf(&["allow", "deny"]),
+        Live,
+        Some("'allow'"),
+        "'deny'",
     ),
     fact((Broker, "log"), Text(LEVELS, None), Live, Some("'info'"), "'debug'"),
     fact((Broker, "log-format"), OneOf(&["text", "json"]), Restart, Some("'text'"), "'json'"),
@@ -110,6 +118,17 @@ const FACTS: &[Fact] = &[
     fact((Channel, "max-payload"), Size(1, GIB), Live, None, "'64KiB'"),
     fact((Channel, "max-rate"), Rate(1), Live, None, "'10MiB/s'"),
     fact((Channel, "max-event-rate"), Number(1, SIZE_MAX), Live, None, "1000"),
+    fact((Access, "user"), List("a user's name or number"), Live, None, "['0', '1001']"),
+    fact((Access, "group"), List("a group's name or number"), Live, None, "['1002']"),
+    fact((Access, "channel"), List("a pattern of channels' names"), Live, None, "['plant.*']"),
+    fact((Access, "emit"), List("a pattern of events' names"), Live, None, "['sensor.**']"),
+    fact(
+        (Access, "listen"),
+        List("a pattern of events' names"),
+        Live,
+        None,
+        "['sensor.*', 'alarm.**']",
+    ),
 ];
 
 /// Table of the file that a key stands in.
@@ -121,6 +140,23 @@ pub enum Table {
     Link,
     /// `[channels.NAME]`.
     Channel,
+    /// `[access.NAME]`.
+    Access,
+}
+
+impl Table {
+    /// Every table, in the order of the file.
+    pub const ALL: [Table; 4] = [Broker, Link, Channel, Access];
+
+    /// Returns the name of the table in whose tables this one's keys are, one for each name
+    /// that somebody gave; only a file has these.
+    pub fn named_in(self) -> Option<&'static str> {
+        match self {
+            Broker | Link => None,
+            Channel => Some("channels"),
+            Access => Some("access"),
+        }
+    }
 }
 
 /// Whether a change takes effect in a broker that runs.
@@ -200,12 +236,14 @@ pub struct Key {
 
 impl Key {
     /// Returns the name with its table, as messages and the origins of settings have it; of a
-    /// channel's key that of any.
+    /// key in a table with a name of its own that of any.
     pub fn path(&self) -> String {
         match self.table {
             Broker => self.name.to_owned(),
             Link => format!("link.{}", self.name),
-            Channel => format!("channels.NAME.{}", self.name),
+            Channel | Access => {
+                format!("{}.NAME.{}", self.table.named_in().unwrap_or_default(), self.name)
+            }
         }
     }
 
@@ -217,13 +255,9 @@ impl Key {
 
     /// Returns whether this is the key of a setting, by its path.
     pub fn is_of(&self, path: &str) -> bool {
-        match self.table {
-            Channel => {
-                let rest = path.strip_prefix("channels.");
-                rest.and_then(|rest| rest.rsplit_once('.')).is_some_and(|it| it.1 == self.name)
-            }
-            _ => self.path() == path,
-        }
+        let Some(above) = self.table.named_in() else { return self.path() == path };
+        let rest = path.strip_prefix(above).and_then(|rest| rest.strip_prefix('.'));
+        rest.and_then(|rest| rest.rsplit_once('.')).is_some_and(|it| it.1 == self.name)
     }
 }
 
@@ -273,6 +307,7 @@ pub fn all() -> Vec<Key> {
         (Broker, Settings::augment_args(Command::new("broker"))),
         (Link, LinkSettings::augment_args(Command::new("link"))),
         (Channel, ChannelSettings::augment_args(Command::new("channel"))),
+        (Access, AccessSettings::augment_args(Command::new("access"))),
     ];
     let mut keys = Vec::new();
     for (table, command) in tables {
@@ -295,7 +330,7 @@ pub fn all() -> Vec<Key> {
             keys.push(Key {
                 table,
                 name: fact.name,
-                flag: (table != Channel).then(|| flag.clone()),
+                flag: table.named_in().is_none().then(|| flag.clone()),
                 help: help.split_whitespace().collect::<Vec<_>>().join(" "),
                 default_words: default_words.split_whitespace().collect::<Vec<_>>().join(" "),
                 default: fact.default,

@@ -9,16 +9,19 @@ pub fn text() -> String {
     let keys = keys::all();
     let mut top = properties(&keys, Table::Broker);
     let link = table("The link to other machines", properties(&keys, Table::Link));
-    let channel = table("Settings of one channel", properties(&keys, Table::Channel));
     top.insert("link".to_owned(), link);
-    top.insert(
-        "channels".to_owned(),
-        json!({
+    let named = [
+        (Table::Channel, "Settings of single channels, by name", "Settings of one channel"),
+        (Table::Access, "Access rules, by name", "One access rule"),
+    ];
+    for (of, all, one) in named {
+        let properties = json!({
             "type": "object",
-            "description": "Settings of single channels, by name",
-            "additionalProperties": channel,
-        }),
-    );
+            "description": all,
+            "additionalProperties": table(one, properties(&keys, of)),
+        });
+        top.insert(of.named_in().unwrap_or_default().to_owned(), properties);
+    }
     let schema = json!({
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "netcluster.toml: the configuration of netcluster's broker",

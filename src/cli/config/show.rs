@@ -63,7 +63,7 @@ fn lines(loaded: &Loaded) -> Vec<Shown> {
     let mut lines = Vec::new();
     for key in keys::all() {
         let path = key.path();
-        if key.table == Table::Channel
+        if key.table.named_in().is_some()
             || key.table == Table::Link && loaded.settings.link.address.is_none()
         {
             continue;

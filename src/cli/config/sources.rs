@@ -210,9 +210,10 @@ impl Loaded {
     pub fn locate(&self, failure: Failure) -> Failure {
         let text = failure.to_string();
         let named = text.split([' ', ':']).next().unwrap_or_default();
-        let key = keys::all().into_iter().find(|key| key.name == named || key.path() == named);
+        let mut keys = keys::all().into_iter();
+        let key = keys.find(|key| key.name == named && key.flag.is_some() || key.is_of(named));
         let path = match key {
-            Some(key) if key.table == keys::Table::Channel => named.to_owned(),
+            Some(key) if key.table.named_in().is_some() => named.to_owned(),
             Some(key) => key.path(),
             None if named == "link" => "link.address".to_owned(),
             None => named.to_owned(),

@@ -16,7 +16,7 @@ pub fn text() -> String {
          that say \"restart\".",
     );
     let keys = keys::all();
-    for table in [Table::Broker, Table::Link, Table::Channel] {
+    for table in Table::ALL {
         match table {
             Table::Broker => {}
             Table::Link => {
@@ -31,6 +31,16 @@ pub fn text() -> String {
                 text.push('\n');
                 comment(&mut text, "Settings of single channels, a table for each.");
                 text.push_str("# [channels.NAME]\n");
+            }
+            Table::Access => {
+                text.push('\n');
+                comment(
+                    &mut text,
+                    "Access rules, a table for each. Whom at least one rule is for may emit and \
+                     listen to what these rules together allow, each on its channels, and to \
+                     nothing else. Root and the broker's own user may do everything.",
+                );
+                text.push_str("# [access.NAME]\n");
             }
         }
         for key in keys.iter().filter(|key| key.table == table) {

@@ -14,6 +14,7 @@ fn line(key: &Key, value: &str) -> String {
         // Elsewhere it would be without effect, which is told.
         Table::Link => format!("[link]\n{} = {value}", key.name),
         Table::Channel => format!("[link]\n[channels.'a.b']\n{} = {value}", key.name),
+        Table::Access => format!("[access.'a.b']\n{} = {value}", key.name),
     }
 }
 
@@ -69,6 +70,7 @@ fn a_default_is_what_an_unset_key_means() {
             Table::Broker => "",
             Table::Link => "[link]",
             Table::Channel => "[link]\n[channels.'a.b']",
+            Table::Access => "[access.'a.b']",
         };
         assert_eq!(meant(&line(&key, default)), meant(unset), "{}", key.path());
         let is_told =
@@ -190,7 +192,10 @@ fn the_schema_has_every_key_and_each_example_is_as_it_says() {
         let table = match key.table {
             Table::Broker => &schema,
             Table::Link => &schema["properties"]["link"],
-            Table::Channel => &schema["properties"]["channels"]["additionalProperties"],
+            named => {
+                let above = named.named_in().unwrap();
+                &schema["properties"][above]["additionalProperties"]
+            }
         };
         let property = &table["properties"][key.name];
         assert_eq!(table["additionalProperties"], false);

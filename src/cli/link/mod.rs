@@ -18,6 +18,7 @@ use clap::{Args, Subcommand};
 
 use super::failure::Failure;
 
+pub(super) use settings::one_or_more;
 pub use settings::{ChannelSettings, LinkSettings, channel_options, link_options};
 pub use values::ChannelName;
 

@@ -306,7 +306,7 @@ fn host_name() -> String {
 }
 
 /// A list, or one value in place of a list of one.
-fn one_or_more<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+pub(in crate::cli) fn one_or_more<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

@@ -173,6 +173,15 @@ fn totals(page: &mut Page, status: &Status) {
             ("protocol", totals.protocol_errors as f64),
         ],
     );
+    page.each(
+        COUNTER,
+        ("forbidden_total", "what"),
+        "Events and subscriptions that access rules did not allow",
+        [
+            ("event", totals.forbidden_events as f64),
+            ("subscription", totals.forbidden_patterns as f64),
+        ],
+    );
 }
 
 fn memory(page: &mut Page, status: &Status) {

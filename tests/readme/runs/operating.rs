@@ -12,6 +12,14 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     (
+        "[access.sensors]",
+        Script(
+            "sed 's/\"sensor\"/\"root\"/; s/\"screens\", \"office\"/\"root\"/' \"$BLOCK\" >netcluster.toml
+             terminal check 'netcluster config check netcluster.toml'
+             shows check 'netcluster.toml: right, 5 settings'",
+        ),
+    ),
+    (
         "[link]\nkey-file = [",
         // Each round in its turn.
         Script(

@@ -44,6 +44,10 @@ class EncodingError(NetclusterError, ValueError):
     """The payload is not what its emitter says, or cannot be encoded."""
 
 
+class Forbidden(NetclusterError, PermissionError):
+    """The broker's access rules do not allow it: a pattern, or events, which were not delivered."""
+
+
 class Forked(NetclusterError, RuntimeError):
     """The client belongs to the process that this one was forked of."""
 
@@ -68,6 +72,7 @@ _CLASSES = {
     "TEXT": EncodingError,
     "JSON": EncodingError,
     "FORKED": Forked,
+    "FORBIDDEN": Forbidden,
 }
 
 

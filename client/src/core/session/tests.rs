@@ -291,6 +291,7 @@ fn a_brokers_words_do_nothing_to_a_terminal() {
         Error::Version(text.clone()),
         Error::Protocol(text.clone()),
         Error::PatternRefused(text.clone()),
+        Error::Forbidden(text.clone()),
         Error::ClusterIncomplete { missing: vec![text.clone()], after: Duration::ZERO },
         Error::Disconnected(DisconnectReason::ClosedByBroker {
             code: ErrorCode::Busy,

@@ -8,7 +8,7 @@ use rustix::fs::Mode;
 use rustix::io::Errno;
 
 use super::place::{Identity, Place};
-use super::{BindError, BindOptions, path, refuse_descriptors, stream_socket};
+use super::{BindError, BindOptions, path, refuse_descriptors, stream_socket, users};
 
 /// Number of clients that may wait to be accepted; the system caps it at `somaxconn`.
 const BACKLOG: i32 = 4096;
@@ -27,7 +27,7 @@ impl Bound {
     pub(super) fn make(place: Place, options: &BindOptions) -> Result<Bound, BindError> {
         let path = place.path();
         let address = path::address(path)?;
-        let group = options.group.as_ref().map(path::group_id).transpose()?;
+        let group = options.group.as_ref().map(users::group_id).transpose()?;
         let fd = stream_socket().map_err(|error| BindError::system("create a socket", error))?;
         // The file gets these permissions, or less by the process's mask: there is no
         // moment at which it is open to more. Some systems do not know that.

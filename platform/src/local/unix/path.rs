@@ -1,6 +1,5 @@
 //! Checks of a socket's path before and after it is bound.
 
-use std::ffi::CString;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,13 +8,7 @@ use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
 use super::place::Place;
-use super::{BindError, Group, MAX_PATH_BYTES, PARENT_MODE};
-
-/// The room for a group's entry; a longer one makes the system ask for more.
-const GROUP_ENTRY_BYTES: usize = 16 << 10;
-
-/// The most room for a group's entry, 1 MiB: tens of thousands of members.
-const MAX_GROUP_ENTRY_BYTES: usize = 1 << 20;
+use super::{BindError, MAX_PATH_BYTES, PARENT_MODE};
 
 /// Permission bits of a directory in which others may create files: sticky or
 /// writable for all.
@@ -170,38 +163,4 @@ pub(super) fn remove_stale(place: &Place, address: &SocketAddrUnix) -> Result<()
         }
     }
     place.remove()
-}
-
-/// The number of a group.
-pub(super) fn group_id(group: &Group) -> Result<u32, BindError> {
-    let name = match group {
-        Group::Id(id) => return Ok(*id),
-        Group::Name(name) => name,
-    };
-    let unknown = || BindError::UnknownGroup { name: name.clone() };
-    let c_name = CString::new(name.as_str()).map_err(|_| unknown())?;
-    let mut room = GROUP_ENTRY_BYTES;
-    loop {
-        // SAFETY: an all-zero `group` is a valid value: null pointers and zeros.
-        let mut entry: libc::group = unsafe { std::mem::zeroed() };
-        let mut strings = vec![0; room];
-        let mut found = std::ptr::null_mut();
-        // SAFETY: the name is terminated, and all results are valid for writing
-        // with the length given.
-        let error = unsafe {
-            libc::getgrnam_r(
-                c_name.as_ptr(),
-                &mut entry,
-                strings.as_mut_ptr(),
-                strings.len(),
-                &mut found,
-            )
-        };
-        match error {
-            0 if found.is_null() => return Err(unknown()),
-            0 => return Ok(entry.gr_gid),
-            libc::ERANGE if room < MAX_GROUP_ENTRY_BYTES => room *= 4,
-            _ => return Err(unknown()),
-        }
-    }
 }

@@ -219,7 +219,7 @@ fn a_socket_can_be_given_to_a_group() {
     let own = rustix::process::getgid().as_raw();
     let options = BindOptions { group: Some(Group::Id(own)), ..BindOptions::default() };
     let _listener = LocalListener::bind(&scratch.socket(), &options).unwrap();
-    assert_eq!(path::group_id(&Group::Name("root".to_owned())).unwrap(), 0);
+    assert_eq!(users::group_id(&Group::Name("root".to_owned())).unwrap(), 0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Process at the other end of a pipe.
 
 use std::os::windows::io::{AsHandle, AsRawHandle, BorrowedHandle, FromRawHandle, OwnedHandle};
+use std::sync::Arc;
 
 use windows_sys::Win32::System::Pipes::GetNamedPipeClientProcessId;
 use windows_sys::Win32::System::Threading::{OpenProcess, PROCESS_QUERY_LIMITED_INFORMATION};
@@ -23,6 +24,6 @@ pub(super) fn of(pipe: BorrowedHandle<'_>) -> Peer {
     }
     // SAFETY: the system just made this handle for us alone.
     let process = unsafe { OwnedHandle::from_raw_handle(process) };
-    let user = accounts::user_of(process.as_handle()).ok().map(Into::into);
+    let user = accounts::user_of(process.as_handle()).ok().map(Arc::new);
     Peer { pid, user, ..Peer::UNKNOWN }
 }
