@@ -64,6 +64,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod apart;
 mod broker;
 mod budget;
 mod channel_rules;

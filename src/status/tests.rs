@@ -52,6 +52,7 @@ fn full() -> Status {
     let client = ClientStatus {
         user: Some(String::new()),
         shared: Some(SharedUse::default()),
+        shared_note: Some(String::new()),
         ..ClientStatus::default()
     };
     Status {

@@ -7,8 +7,8 @@ use super::keys::{self, Change, Key, Kind, Table};
 /// Returns the schema.
 pub fn text() -> String {
     let keys = keys::all();
-    let mut top = properties(&keys, Table::Broker);
-    let link = table("The link to other machines", properties(&keys, Table::Link));
+    let mut top = properties(keys, Table::Broker);
+    let link = table("The link to other machines", properties(keys, Table::Link));
     top.insert("link".to_owned(), link);
     let named = [
         (Table::Channel, "Settings of single channels, by name", "Settings of one channel"),
@@ -18,7 +18,7 @@ pub fn text() -> String {
         let properties = json!({
             "type": "object",
             "description": all,
-            "additionalProperties": table(one, properties(&keys, of)),
+            "additionalProperties": table(one, properties(keys, of)),
         });
         top.insert(of.named_in().unwrap_or_default().to_owned(), properties);
     }
