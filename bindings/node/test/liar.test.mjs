@@ -253,3 +253,29 @@ test('a pattern that the broker refuses is told of, and ends its subscription', 
   await assert.rejects(soon('it ends', subscription.next()), { code: 'PATTERN_REFUSED' });
   assert.deepEqual(only.eventNames(), []);
 });
+
+test('what access rules do not allow is an error, and the connection goes on', async (t) => {
+  const refusal = (number, text) => {
+    const no = Buffer.alloc(8 + text.length);
+    no.writeUInt32LE(14, 0);
+    no.write(text, 8);
+    return encodeFrame(Kind.error, ME, number, '', no);
+  };
+  const path = await liar(t, (socket) => {
+    let isWelcomed = false;
+    socket.on('data', (data) => {
+      if (!isWelcomed) socket.write(welcome());
+      else socket.write(refusal(data.readUInt32LE(16), 'not here'));
+      if (isWelcomed) socket.write(refusal(0, 'events were not delivered'));
+      isWelcomed = true;
+    });
+  });
+  const only = await client(t, path);
+  const told = [];
+  only.lifecycle.on('error', (error) => told.push(error));
+  const subscription = only.subscribe('secret');
+  await assert.rejects(subscription.ready, { code: 'FORBIDDEN', message: /secret: not here/ });
+  await until('both are told', () => told.length === 2);
+  assert.deepEqual(told.map((error) => error.code), ['FORBIDDEN', 'FORBIDDEN']);
+  assert.ok(told.some((error) => error.message === 'events were not delivered'));
+});
