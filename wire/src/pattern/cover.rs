@@ -20,9 +20,10 @@ impl Pattern {
     /// it does not.
     pub fn covers(&self, other: &Pattern) -> bool {
         let pattern: Vec<&[u8]> = tokens(self.0.as_bytes()).collect();
-        let mut start = vec![false; pattern.len() + 1];
+        // Each is a set of positions that some of the names lead to, and at its end whether
+        // these have a token: a name has one at least. All must match.
+        let mut start = vec![false; pattern.len() + 2];
         enter(&pattern, &mut start, 0);
-        // Each is a set of positions that some of the names lead to; all must match.
         let mut sets = BTreeSet::from([start]);
         for token in tokens(other.0.as_bytes()) {
             sets = match token {
@@ -34,13 +35,14 @@ impl Pattern {
                 token => sets.iter().map(|set| step(&pattern, set, Some(token))).collect(),
             };
         }
-        sets.iter().all(|set| set[pattern.len()])
+        sets.iter().all(|set| set[pattern.len()] || !set[pattern.len() + 1])
     }
 }
 
 /// Returns the positions behind one more token; none for one that stands in no pattern.
 fn step(pattern: &[&[u8]], set: &[bool], token: Option<&[u8]>) -> Vec<bool> {
-    let mut next = vec![false; pattern.len() + 1];
+    let mut next = vec![false; pattern.len() + 2];
+    next[pattern.len() + 1] = true;
     for (index, &part) in pattern.iter().enumerate().filter(|(index, _)| set[*index]) {
         if part == MANY {
             enter(pattern, &mut next, index);
@@ -93,6 +95,7 @@ mod tests {
             ("**.**", "**"),
             ("*.**", "**.*"),
             ("**.*", "*.**"),
+            ("**.*", "**"),
             ("**.a.**.b", "a.b"),
         ] {
             assert!(pattern(wide).covers(&pattern(narrow)), "{wide} {narrow}");
