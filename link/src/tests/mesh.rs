@@ -10,6 +10,7 @@ use netcluster_platform::{Instant, Slice};
 use netcluster_wire::control::LossReason;
 use netcluster_wire::frame::{self, Frame};
 use netcluster_wire::header::{Kind, Source};
+use netcluster_wire::link::Summary;
 
 use crate::channel::ChannelHash;
 use crate::crypto::Keys;
@@ -100,6 +101,8 @@ pub struct Mesh {
     pub duplicate_permille: u64,
     pub jitter_ns: u64,
     pub reaches: Reaches,
+    /// Whether brokers tell their state when it is time.
+    pub tells_summaries: bool,
     /// A socket takes so many bytes of a send at once, sometimes.
     pub is_stingy: bool,
     /// Every datagram that was sent, if it is to be kept.
@@ -147,6 +150,7 @@ impl Mesh {
             duplicate_permille: 0,
             jitter_ns: 0,
             reaches: |_, _, _| true,
+            tells_summaries: false,
             is_stingy: false,
             recorded: None,
             strayed: Vec::new(),
@@ -319,6 +323,9 @@ impl Mesh {
         let mut sent = Vec::new();
         let node = &mut self.nodes[index];
         while let Some(event) = node.link.poll_event() {
+            if matches!(event, LinkEvent::SummaryWanted) && self.tells_summaries {
+                node.tell_summary(self.now);
+            }
             node.on_event(event);
         }
         while let Some(transmit) = node.link.poll_transmit(self.now) {
@@ -455,8 +462,22 @@ impl Node {
             LinkEvent::LeaveGroup(group) => assert!(self.groups.remove(&group)),
             LinkEvent::Demoted { .. } | LinkEvent::Restored { .. } => {}
             LinkEvent::Warn(_, text) => self.warnings.push(text),
-            LinkEvent::Note(_) => {}
+            LinkEvent::Note(_) | LinkEvent::SummaryWanted => {}
         }
+    }
+
+    /// Tells the peers the state of a broker with as many clients as its index says.
+    fn tell_summary(&mut self, now: Instant) {
+        self.link.tell_summary(&Summary {
+            uptime_ms: now.since(Instant::START) / MS_NS,
+            in_per_s: 1,
+            out_per_s: 2,
+            lost: 3,
+            queued_bytes: 4,
+            clients: self.node - 1,
+            is_draining: false,
+            version: "0.1.0",
+        });
     }
 
     /// Whether emitters of any channel would have to pause.
