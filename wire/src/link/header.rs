@@ -139,7 +139,7 @@ mod tests {
                 None => assert!(ControlKind::ALL.iter().all(|kind| *kind as u8 != byte)),
             }
         }
-        assert_eq!(ControlKind::ALL.len(), 12);
+        assert_eq!(ControlKind::ALL.len(), 13);
         assert!(ControlKind::ALL.iter().all(|kind| ControlKind::from_byte(*kind as u8).is_some()));
     }
 
