@@ -29,8 +29,8 @@ pub const SUMMARY_INTERVAL_NS: u64 = 2000 * MS_NS;
 /// longer. One that somebody made up is gone then.
 const UNDER_WAY_NS: u64 = 5000 * MS_NS;
 
-/// Longest release of a peer that is kept, in bytes.
-const MAX_VERSION_BYTES: usize = 64;
+/// Longest release of a peer that is kept, in characters.
+const MAX_VERSION_CHARS: usize = 64;
 
 /// Times of the own summaries.
 pub(crate) struct Summaries {
@@ -69,11 +69,9 @@ impl HeardSummary {
         if self.0.as_ref().is_some_and(is_newer) {
             return;
         }
-        let version = summary.version;
-        let most = version.floor_char_boundary(MAX_VERSION_BYTES);
         let told = PeerSummary {
             age_ms: 0,
-            version: version[..most].to_owned(),
+            version: summary.version.chars().take(MAX_VERSION_CHARS).collect(),
             uptime_ms: summary.uptime_ms,
             clients: summary.clients,
             events_in_per_s: summary.in_per_s,
@@ -141,7 +139,7 @@ mod tests {
         let status = heard.status(millis(510)).unwrap();
         assert_eq!((&*status.version, status.uptime_ms, status.age_ms), ("0.1.0", 4000, 500));
         heard.take(millis(2010), &summary(6000, &"ö".repeat(100)));
-        assert_eq!(heard.status(millis(2010)).unwrap().version, "ö".repeat(32));
+        assert_eq!(heard.status(millis(2010)).unwrap().version, "ö".repeat(64));
     }
 
     #[test]
