@@ -32,7 +32,8 @@ fn one_table_shows_all_machines_with_what_they_told() {
         let brokers = site.brokers(any_backend(), &[&LINK[..], &options].concat());
         let _clients = [brokers[2].client(), brokers[2].client()];
         let listener = brokers[2].listener();
-        hosts::count(&brokers[1].client(), 0..1000);
+        let emitter = brokers[1].client();
+        hosts::count(&emitter, 0..1000);
         listener.take_counts(1, 1000);
         wait_until("host0 knows the others' state", || {
             let (is_well, cluster) = cluster(&brokers[0]);
