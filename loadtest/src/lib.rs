@@ -63,6 +63,8 @@ pub mod result;
 mod run;
 pub mod scenario;
 mod scratch;
+#[cfg(target_os = "linux")]
+mod soak;
 mod stamp;
 mod stuck_clients;
 mod summary;
@@ -201,6 +203,8 @@ fn take_role() -> ExitCode {
         Role::Peer(role) => peers::take_role(role),
         #[cfg(target_os = "linux")]
         Role::Link(role) => link::take_role(role),
+        #[cfg(target_os = "linux")]
+        Role::Soak(role) => soak::take_role(&role),
     })
 }
 

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(target_os = "linux")]
 use crate::link::plan::LinkRole;
+#[cfg(target_os = "linux")]
+use crate::soak::plan::SoakRole;
 #[cfg(feature = "compare")]
 use crate::peers::PeerRole;
 use crate::pin::Pin;
@@ -155,6 +157,9 @@ pub enum Role {
     /// Has a place on the network.
     #[cfg(target_os = "linux")]
     Link(LinkRole),
+    /// Takes part in an endurance run.
+    #[cfg(target_os = "linux")]
+    Soak(SoakRole),
 }
 
 impl Role {
