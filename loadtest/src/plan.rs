@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(target_os = "linux")]
 use crate::link::plan::LinkRole;
-#[cfg(target_os = "linux")]
-use crate::soak::plan::SoakRole;
 #[cfg(feature = "compare")]
 use crate::peers::PeerRole;
 use crate::pin::Pin;
 use crate::play::plan::PartPlan;
 use crate::relay::RelayPlan;
+#[cfg(target_os = "linux")]
+use crate::soak::plan::SoakRole;
 use crate::transport::{SharedMemory, Transport};
 
 /// Name of the event that the slow reader listens to.

@@ -66,7 +66,8 @@ use crate::scratch::Scratch;
 /// Name that `run` knows the endurance run by.
 pub const NAME: &str = "soak";
 /// Line of `scenarios` about it.
-pub const ABOUT: &str = "Hours under disturbances of all kinds: nothing lost without notice, nothing grows";
+pub const ABOUT: &str =
+    "Hours under disturbances of all kinds: nothing lost without notice, nothing grows";
 /// Runs from here on are long: latencies count, and windows are as long as they need.
 const LONG: Duration = Duration::from_secs(900);
 const FULL: Pace = Pace {
@@ -177,12 +178,8 @@ impl Soak {
         let duration = args.soak.duration.unwrap_or(args::DEFAULT_DURATION);
         let pace = if duration >= LONG { FULL } else { SHORT };
         let stall_timeout_ms = if pace.judges_latency { 3000 } else { 1000 };
-        let settings = Settings {
-            stall_timeout_ms,
-            max_queue_mib: 4,
-            log: "info".into(),
-            noise_rate: 1000,
-        };
+        let settings =
+            Settings { stall_timeout_ms, max_queue_mib: 4, log: "info".into(), noise_rate: 1000 };
         let site = Site::set_up(scratch.path(), &program, settings)?;
         let (kinds, skipped) = possible(&site, &args.soak.disturb)?;
         let crew = Crew::start(&site, args.soak.emit_rate, seed)?;
@@ -276,12 +273,13 @@ impl Soak {
             if let Some(status) = machine.ended() {
                 round.fault(format!("the broker of {} has ended: {status}", machine.name));
             }
-            let name = format!("broker of {}", machine.name);
             let is_one_process = machine.index == last;
+            let manner = if machine.shares_memory() { "" } else { ", sockets alone" };
+            let name = format!("broker of {}{manner}", machine.name);
             if let Some(pid) = machine.pid() {
                 self.resources.sample(at, &name, pid, is_one_process);
             }
-            self.resources.files(at, &name, &machine.directory);
+            self.resources.files(at, &format!("directory of {}", machine.name), &machine.directory);
         }
         for (name, pid) in self.crew.pids() {
             self.resources.sample(at, &name, pid, true);
@@ -290,7 +288,6 @@ impl Soak {
             round.fault("the recorder has ended");
         }
         self.resources.sample(at, "recorder", self.recorder.pid(), true);
-        self.resources.sample(at, "run itself", std::process::id(), true);
         self.resources.files(at, "memory files with names", Path::new("/dev/shm"));
         let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load: Option<f64> = load.split_whitespace().next().and_then(|load| load.parse().ok());

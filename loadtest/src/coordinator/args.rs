@@ -9,10 +9,10 @@ use toml::Spanned;
 
 use super::search::Goal;
 use crate::agent::args::MachineArgs;
-#[cfg(target_os = "linux")]
-use crate::soak::SoakArgs;
 use crate::scenario::numbers::{LOSSES, is_loss};
 use crate::scenario::{FaultKind, FaultSpec, MAX_MACHINES, MAX_SECONDS, Machines, Scenario};
+#[cfg(target_os = "linux")]
+use crate::soak::SoakArgs;
 
 const MIN_STEP_SECONDS: f64 = 0.2;
 

@@ -174,8 +174,11 @@ impl Crew {
 
     /// Ends all.
     pub fn quit(mut self) {
-        let all: Vec<Member> =
-            [&self.emitters, &self.listeners, &self.crowds].into_iter().flatten().copied().collect();
+        let all: Vec<Member> = [&self.emitters, &self.listeners, &self.crowds]
+            .into_iter()
+            .flatten()
+            .copied()
+            .collect();
         // Who has ended already needs no telling.
         let _ = self.children.tell(&all, &Order::Quit);
         self.children.quit();

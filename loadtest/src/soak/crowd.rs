@@ -44,7 +44,8 @@ fn churn(socket: &Path, clients: u32) -> (u32, Option<String>) {
     let visit = |number: u32| -> Result<()> {
         let builder = Client::builder().name("visitor").channel(CHANNEL);
         let sharing = if number.is_multiple_of(2) { SharedMemory::Auto } else { SharedMemory::Off };
-        let client = builder.connect_timeout(CONNECT_TIMEOUT).shared_memory(sharing).connect(socket)?;
+        let client =
+            builder.connect_timeout(CONNECT_TIMEOUT).shared_memory(sharing).connect(socket)?;
         let heard = client.subscribe(PATTERN)?;
         client.emit("noise", number.to_le_bytes())?;
         let _ = heard.recv_timeout(Duration::from_millis(u64::from(number % 8)));

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::schedule::Random;
 
+/// Reason that clients are kicked for.
+pub const KICK_REASON: &str = "part of the soak";
+
 /// Kind of disturbance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -71,12 +74,19 @@ impl Kind {
         matches!(self, KillBroker | RestartBroker | Takeover | FullDirectory)
     }
 
-    /// Returns whether events from a machine to another one, or the same, may be missing, if
-    /// that is told, when this comes to the machine `at`. All else loses nothing.
-    pub fn may_lose(self, at: usize, from: usize, to: usize) -> bool {
+    /// Returns whether clients are told of an error, of which this is the reason.
+    pub fn explains(self, error: &str) -> bool {
+        self == Kind::Kick && error.contains(KICK_REASON)
+    }
+
+    /// Returns whether events from a machine to a listener of another one, or the same, may be
+    /// missing, if that is told, when this comes to the machine `at`. All else loses nothing.
+    pub fn may_lose(self, at: usize, from: usize, to: usize, is_latest: bool) -> bool {
         let touches = from == at || to == at;
         let crosses = from != to;
         match self {
+            // Nobody waits for it.
+            Kind::Memory | Kind::StopListeners if is_latest => to == at,
             Kind::KillBroker | Kind::FullDirectory | Kind::Kick => touches,
             Kind::RestartBroker | Kind::Takeover | Kind::StopBroker | Kind::Partition => crosses,
             // Full queues miss what comes from other machines, and nobody waits for them.
@@ -163,9 +173,11 @@ mod tests {
     #[test]
     fn what_does_not_touch_a_stream_costs_it_nothing() {
         for &kind in Kind::value_variants() {
-            assert!(!kind.may_lose(0, 1, 1), "{kind:?}");
+            assert!(!kind.may_lose(0, 1, 1, true), "{kind:?}");
         }
-        assert!(!Kind::Takeover.may_lose(0, 0, 0) && !Kind::RestartBroker.may_lose(0, 0, 0));
-        assert!(Kind::KillBroker.may_lose(0, 0, 0));
+        assert!(
+            !Kind::Takeover.may_lose(0, 0, 0, true) && !Kind::RestartBroker.may_lose(0, 0, 0, true)
+        );
+        assert!(Kind::KillBroker.may_lose(0, 0, 0, false));
     }
 }

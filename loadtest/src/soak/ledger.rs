@@ -110,7 +110,8 @@ impl Ledger {
         }
         self.current[at] = Some(source);
         if number < next {
-            let is_late = |gap: &Gap| gap.emitter == emitter && (gap.from..gap.to).contains(&number);
+            let is_late =
+                |gap: &Gap| gap.emitter == emitter && (gap.from..gap.to).contains(&number);
             if self.remembered.iter().any(is_late) {
                 self.tally.late += 1;
             } else {

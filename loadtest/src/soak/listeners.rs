@@ -10,7 +10,9 @@ use netcluster_client::{Client, Lifecycle, Message, QueuePolicy, SharedMemory};
 use super::emitters::{PATIENCE, lock, orders};
 use super::latency::Latencies;
 use super::ledger::Ledger;
-use super::plan::{CHANNEL, ListenersPlan, MAX_SIZE, Manner, Order, PATTERN, Settled, Settlement, Told};
+use super::plan::{
+    CHANNEL, ListenersPlan, MAX_SIZE, Manner, Order, PATTERN, Settled, Settlement, Told,
+};
 use crate::clock;
 use crate::message::{Report, report};
 use crate::stamp::{self, Template};

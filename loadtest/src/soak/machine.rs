@@ -67,6 +67,11 @@ impl Machine {
         self.shares_memory = shares;
     }
 
+    /// Returns whether the broker shares memory with its clients.
+    pub fn shares_memory(&self) -> bool {
+        self.shares_memory
+    }
+
     /// Returns the broker's process id.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
@@ -154,7 +159,9 @@ impl Machine {
     pub fn is_linked(&self, peers: usize) -> bool {
         let Ok(status) = self.status() else { return false };
         let joined = |peer: &&Value| peer["is_joined"] == true;
-        status["link"]["peers"].as_array().is_some_and(|all| all.iter().filter(joined).count() == peers)
+        status["link"]["peers"]
+            .as_array()
+            .is_some_and(|all| all.iter().filter(joined).count() == peers)
     }
 }
 

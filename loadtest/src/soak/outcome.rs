@@ -89,7 +89,8 @@ impl Outcome {
         for round in &self.rounds {
             kinds.entry(round.kind).or_default().push(round);
         }
-        self.disturbances = kinds.into_iter().map(|(kind, rounds)| summary(kind, &rounds)).collect();
+        self.disturbances =
+            kinds.into_iter().map(|(kind, rounds)| summary(kind, &rounds)).collect();
         let grows = |trend: &&Trend| trend.grows;
         for trend in self.trends.iter().filter(grows) {
             self.faults.push(format!(
@@ -121,9 +122,7 @@ fn summary(kind: Kind, rounds: &[&Round]) -> Summary {
     // Of each round the slower path; one that was not back is the slowest.
     let mut back: Vec<u64> = rounds
         .iter()
-        .filter_map(|round| {
-            round.latencies.values().map(|of| of.back_ms.unwrap_or(u64::MAX)).max()
-        })
+        .filter_map(|round| round.latencies.values().map(|of| of.back_ms.unwrap_or(u64::MAX)).max())
         .collect();
     back.sort_unstable();
     let known = |ms: Option<&u64>| ms.copied().filter(|&ms| ms < u64::MAX);

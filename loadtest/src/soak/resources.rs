@@ -26,8 +26,8 @@ const MAX_COUNT_PER_H: f64 = 2.0;
 /// Span below which slopes are shown and not judged: a page is much in a minute.
 const MIN_SPAN: Duration = Duration::from_secs(1800);
 /// Number of descriptors, mappings and threads by which a short run may end above its
-/// warm-up: a connection that is being made, a thread that has not ended.
-const SHORT_ALLOWANCE: f64 = 8.0;
+/// warm-up: connections that take shared memory have more of each than others.
+const SHORT_ALLOWANCE: f64 = 16.0;
 
 /// Holdings of a process.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

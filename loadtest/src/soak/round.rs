@@ -105,8 +105,8 @@ impl Round {
             self.emitted += of.total - was;
             self.doubtful += of.doubtful.iter().map(|(from, to)| to - from).sum::<u64>();
             self.reconnects += of.reconnects;
-            for error in &of.errors {
-                self.fault(format!("emitter {}: {error}", of.emitter));
+            for error in of.errors.iter().filter(|error| !self.kind.explains(error)) {
+                self.faults.push(format!("emitter {}: {error}", of.emitter));
             }
         }
     }
@@ -134,7 +134,7 @@ impl Round {
                         self.fault(format!("{who}: {count} events came {what}"));
                     }
                 }
-                for error in &tally.errors {
+                for error in tally.errors.iter().filter(|error| !card.kind.explains(error)) {
                     self.fault(format!("{who}: {error}"));
                 }
                 for gap in &tally.gaps {
@@ -143,7 +143,8 @@ impl Round {
                     self.silently_missing += silent;
                     self.told_missing += gap.events() - silent;
                     let from = usize::from(gap.emitter) / EMITTERS;
-                    let may = card.kind.may_lose(card.machine, from, at);
+                    let may =
+                        card.kind.may_lose(card.machine, from, at, LISTENERS[place].is_latest);
                     if silent > 0 || !may {
                         self.fault(format!(
                             "{who}: {} to {} of emitter {} (m{}) are missing, {}",

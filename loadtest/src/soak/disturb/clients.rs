@@ -6,6 +6,7 @@ use anyhow::Result;
 use rustix::process::Signal;
 
 use super::super::crew::Victim;
+use super::super::disturbance::KICK_REASON;
 use super::super::machine::signal;
 use super::super::plan::{CHANNEL, FLOOD_CHANNEL, Order, PATTERN, VictimPlan};
 use super::{Stage, sleep};
@@ -115,7 +116,8 @@ impl Stage<'_> {
             self.crew.listeners(self.machine)
         };
         let machine = &self.site.machines[self.machine];
-        let done = machine.command(&["kick", "--pid", &pid.to_string(), "--reason", "soak"])?;
+        let done =
+            machine.command(&["kick", "--pid", &pid.to_string(), "--reason", KICK_REASON])?;
         if !done.status.success() {
             let why = String::from_utf8_lossy(&done.stderr).into_owned();
             self.fault(format!("kick failed: {why}"));

@@ -14,7 +14,8 @@ const LOSSY: (f64, f64) = (0.5, 3.0);
 impl Stage<'_> {
     /// Pulls a cable, for as long as the other machine takes to give this one up, or not.
     pub(super) fn pull_cable(&mut self, most: f64, until_given_up: bool) -> Result<()> {
-        let down = if until_given_up { self.drawn(most / 3.0, most) } else { self.drawn(0.02, most) };
+        let down =
+            if until_given_up { self.drawn(most / 3.0, most) } else { self.drawn(0.02, most) };
         self.site.network()?.set_cable(self.machine, false)?;
         sleep(down);
         self.site.network()?.set_cable(self.machine, true)?;
