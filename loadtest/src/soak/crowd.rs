@@ -49,7 +49,7 @@ fn churn(socket: &Path, clients: u32) -> (u32, Option<String>) {
         let heard = client.subscribe(PATTERN)?;
         client.emit("noise", number.to_le_bytes())?;
         let _ = heard.recv_timeout(Duration::from_millis(u64::from(number % 8)));
-        if number % 3 > 0 {
+        if !number.is_multiple_of(3) {
             client.disconnect()?;
         }
         Ok(())

@@ -6,8 +6,9 @@
 //!   heard 8                   heard 10       9 is missing without a word
 //! ```
 //! A notice counts for the place at which it came: for what is missing of a source between
-//! the event before it and the event behind it. Numbers of an emitter go on through all its
-//! connections, each of which is another source.
+//! the event before it and the event behind it; one that names a broker alone (client 0), for
+//! each emitter there. Numbers of an emitter go on through all its connections, each of which
+//! is another source.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -103,10 +104,12 @@ impl Ledger {
         let at = usize::from(emitter);
         let Some(&next) = self.next.get(at) else { return self.corrupt() };
         self.tally.received += 1;
-        if self.emitter_of.insert(source, emitter).is_none()
-            && let Some(credit) = self.strangers.remove(&source)
-        {
-            self.credit[at].add(credit);
+        if self.emitter_of.insert(source, emitter).is_none() {
+            let was_there = self.current[at].is_some_and(|it| it.node == source.node);
+            let broker = Source { client: 0, ..source };
+            let of_broker = self.strangers.get(&broker).copied().filter(|_| !was_there);
+            let told = [self.strangers.remove(&source), of_broker];
+            told.into_iter().flatten().for_each(|credit| self.credit[at].add(credit));
         }
         self.current[at] = Some(source);
         if number < next {
@@ -137,15 +140,21 @@ impl Ledger {
         *notices += 1;
         *events += count.unwrap_or(0);
         let credit = Credit { events: count.unwrap_or(0), any: count.is_none() };
-        match source {
-            Some(source) => match self.emitter_of.get(&source) {
-                Some(&emitter) => self.credit[usize::from(emitter)].add(credit),
-                None if self.strangers.len() < MAX_STRANGERS => {
-                    self.strangers.entry(source).or_default().add(credit);
-                }
-                None => {}
-            },
-            None => self.credit.iter_mut().for_each(|of| of.add(Credit { any: true, ..credit })),
+        let Some(source) = source else {
+            let any = Credit { any: true, ..credit };
+            return self.credit.iter_mut().for_each(|of| of.add(any));
+        };
+        if let Some(&emitter) = self.emitter_of.get(&source) {
+            return self.credit[usize::from(emitter)].add(credit);
+        }
+        if source.client == 0 {
+            let is_there =
+                |current: &Option<Source>| current.is_some_and(|it| it.node == source.node);
+            let all = self.credit.iter_mut().zip(&self.current);
+            all.filter(|(_, current)| is_there(current)).for_each(|(of, _)| of.add(credit));
+        }
+        if self.strangers.len() < MAX_STRANGERS {
+            self.strangers.entry(source).or_default().add(credit);
         }
     }
 
@@ -166,8 +175,8 @@ impl Ledger {
 
     /// Closes the account: these were emitted, and nothing is on the way any more.
     pub fn settle(&mut self, totals: &[u64]) -> Tally {
-        for emitter in 0..self.next.len() {
-            let (next, total) = (self.next[emitter], totals[emitter]);
+        for (emitter, &total) in totals.iter().enumerate() {
+            let next = self.next[emitter];
             if next < total {
                 self.missing(emitter as u16, next, total);
                 self.next[emitter] = total;
@@ -268,6 +277,20 @@ mod tests {
         ledger.told(Some(source(7)), Some(3), "Link");
         ledger.heard(source(7), 0, 4);
         assert_eq!(unaccounted(&ledger.settle(&[5])), 0);
+    }
+
+    #[test]
+    fn a_notice_of_a_broker_counts_for_each_emitter_there() {
+        let mut ledger = Ledger::new(3);
+        let there = |client| Source { node: 7, client };
+        ledger.heard(there(1), 0, 0);
+        ledger.heard(there(2), 1, 0);
+        ledger.heard(source(1), 2, 0);
+        ledger.told(Some(there(0)), None, "Peer");
+        ledger.heard(there(1), 0, 5);
+        ledger.heard(there(3), 1, 9);
+        ledger.heard(source(1), 2, 3);
+        assert_eq!(unaccounted(&ledger.settle(&[6, 10, 4])), 2);
     }
 
     #[test]
