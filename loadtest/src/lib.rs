@@ -14,6 +14,9 @@
 //!                                                  ├─ broker
 //!                                                  └─ play: emitters, listeners, churn
 //! ```
+//! `run soak` (`soak`) is an endurance run: brokers, clients and the network fail in a seeded
+//! order, and everything is held against what was promised.
+//!
 //! One program in several roles. Emitters and listeners use the client crate as users do;
 //! each event carries a stamp (`stamp`), each listener checks for gaps, repeats and
 //! broken payloads (`delivery_check`); only the pair that the client itself is measured
