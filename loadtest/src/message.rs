@@ -50,7 +50,7 @@ pub enum Report {
     /// Counters of other things than events, where there are any, before
     /// [`Report::Finished`].
     Counters(BTreeMap<String, u64>),
-    /// What a process of an endurance run tells.
+    /// Word of a process of an endurance run.
     #[cfg(target_os = "linux")]
     Soak(Box<Told>),
     /// Note of a process of a scenario.

@@ -27,19 +27,19 @@ use crate::scenario::schedule::Random;
 pub struct Effect {
     /// Time at which everything was as it should be again.
     pub healed_ns: u64,
-    /// What was done, in a few words.
+    /// Deed, in a few words.
     pub note: String,
-    /// What was not as it should have been.
+    /// Faults: everything that was not as it should have been.
     pub faults: Vec<String>,
 }
 
-/// What a disturbance needs.
+/// Everything that a disturbance needs.
 #[derive(Debug)]
 pub struct Stage<'a> {
     pub site: &'a mut Site,
     pub crew: &'a mut Crew,
     pub program: &'a Path,
-    /// How long disturbances last, of the longest.
+    /// Length of disturbances, of the longest.
     pub scale: f64,
     machine: usize,
     random: Random,

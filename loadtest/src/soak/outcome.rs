@@ -43,13 +43,13 @@ pub struct Outcome {
     pub silently_missing: u64,
     /// Load average at the end of each round: the least, the median, the most.
     pub load_average: [f64; 3],
-    /// What each kind of disturbance did.
+    /// Effects of each kind of disturbance.
     pub disturbances: Vec<Summary>,
-    /// What long-lived processes hold.
+    /// Holdings of long-lived processes over time.
     pub trends: Vec<Trend>,
     /// All rounds.
     pub rounds: Vec<Round>,
-    /// What was not as it should have been outside of a round, or broke the run off.
+    /// Faults outside of a round, and what broke the run off.
     pub faults: Vec<String>,
     /// Whether everything was as it should be.
     pub passed: bool,
@@ -73,7 +73,7 @@ pub struct Summary {
     pub back_ms: [Option<u64>; 2],
     /// Median over rounds and paths of the 99th percentile before, in microseconds.
     pub quiet_p99_us: u32,
-    /// The same, from a second after the healing on.
+    /// Median of the 99th percentile from a second after the healing on.
     pub after_p99_us: u32,
 }
 

@@ -1,4 +1,4 @@
-//! What the processes of an endurance run are told, and what they tell.
+//! Words between the coordinator and the processes of an endurance run.
 
 use std::path::PathBuf;
 
@@ -48,7 +48,7 @@ pub struct EmittersPlan {
 pub struct ListenersPlan {
     /// Socket of the machine's broker.
     pub socket: PathBuf,
-    /// How each is connected.
+    /// Manner in which each is connected.
     pub listeners: Vec<Manner>,
     /// For each emitter, whether it is on another machine.
     pub is_remote: Vec<bool>,
@@ -112,7 +112,7 @@ pub enum Order {
     Quit,
 }
 
-/// What listeners need to close the accounts.
+/// Everything that listeners need to close the accounts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settlement {
     /// Number of events that each emitter emitted.
@@ -125,7 +125,7 @@ pub struct Settlement {
     pub behind: Stretch,
 }
 
-/// What a process tells.
+/// Word of a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Told {
@@ -163,7 +163,7 @@ pub struct EmitterTotals {
 /// Accounts of a machine's listeners.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settled {
-    /// Of each listener.
+    /// Account of each listener.
     pub tallies: Vec<Tally>,
     /// Latencies of events of the same machine, and of others.
     pub local: Option<Recovery>,

@@ -1,4 +1,4 @@
-//! What long-lived processes hold, sampled while nothing is on the way, and whether it grows.
+//! Holdings of long-lived processes, sampled while nothing is on the way: whether they grow.
 //!
 //! A series is that of one process, or of a machine's brokers one after the other, whose
 //! descriptors, mappings and threads must not grow from one to the next either. The first

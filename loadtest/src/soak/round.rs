@@ -48,7 +48,7 @@ pub struct Round {
     pub kind: Kind,
     /// Machine that it came to.
     pub machine: String,
-    /// What was done.
+    /// Deed, in a few words.
     pub note: String,
     /// Events emitted.
     pub emitted: u64,
@@ -66,7 +66,7 @@ pub struct Round {
     pub notices: BTreeMap<String, u64>,
     /// Latencies, by path.
     pub latencies: BTreeMap<String, Recovery>,
-    /// What was not as it should have been.
+    /// Faults: everything that was not as it should have been.
     pub faults: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What becomes of a broker.
+//! Fate of a broker: killed, restarted, succeeded, stopped.
 
 use anyhow::Result;
 use rustix::process::Signal;

@@ -1,4 +1,4 @@
-//! What clients do, and what is done to them.
+//! Clients that come and go, stand still, are killed or kicked.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What happens between machines.
+//! Cables that are pulled, packets that are lost.
 
 use std::time::Duration;
 

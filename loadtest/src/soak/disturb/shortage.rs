@@ -1,4 +1,4 @@
-//! No disk, no descriptors, no memory; and other settings.
+//! Shortage of disk, descriptors and memory; and other settings.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
