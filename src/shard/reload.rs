@@ -14,7 +14,7 @@ use netcluster_platform::Io;
 use crate::config::{MIN_MAX_QUEUE_BYTES, ShardConfig};
 use crate::connection::Blocker;
 use crate::pace::Pace;
-use crate::resolver::Addresses;
+use crate::resolver::{self, Addresses, Resolved};
 
 use super::Shard;
 use super::interest::heard_by;
@@ -45,6 +45,20 @@ pub struct PeersReload {
     pub unresolved: usize,
     /// Source of all addresses, if some have to be looked up.
     pub looked_up: Option<Addresses>,
+}
+
+impl PeersReload {
+    /// Begins to look up the names of these peers, on threads of their own.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub fn of(peers: &[String], ipv6: bool) -> Result<PeersReload, String> {
+        let resolved = resolver::resolve(peers, ipv6);
+        let (known, looked_up) =
+            resolved.map_err(|error| format!("cannot start a thread: {error}"))?;
+        let Resolved { addresses, unresolved } = known;
+        Ok(PeersReload { addresses, unresolved, looked_up })
+    }
 }
 
 impl<I: Io> Shard<I> {
@@ -120,7 +134,8 @@ impl<I: Io> Shard<I> {
         }
     }
 
-    fn take_link_settings(&mut self, reload: LinkReload) {
+    /// Gives the link other settings.
+    pub(super) fn take_link_settings(&mut self, reload: LinkReload) {
         let Some(driver) = self.link.as_deref_mut() else { return };
         if !driver.link.set_keys(self.now, &reload.keys) {
             tracing::warn!("the link is not closed nor opened while it runs: its keys stay");
