@@ -57,6 +57,7 @@ mod lifecycle;
 mod link;
 mod opening;
 mod receive;
+mod relisten;
 mod reload;
 mod report;
 mod requests;
