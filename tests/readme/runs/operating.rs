@@ -115,7 +115,7 @@ pub const ROWS: &[Row] = &[
              netcluster emit log after; shows on after; netcluster drain",
         ),
     ),
-    ("ExecReload=", Elsewhere("it takes systemd as the first process; the command is the one above")),
+    ("[Service]\nExecReload=", Elsewhere("it takes systemd as the first process; the command is the one above")),
     (
         "netcluster status ",
         // It has what the table below it names.
