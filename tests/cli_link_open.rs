@@ -109,7 +109,7 @@ fn keys_and_peers_of_a_link_that_was_opened_change_while_it_runs() {
         Process::start(keygen).finish().succeeded();
     }
     let with = |name: &str, keys: &[&str]| {
-        let mut options = link(44_747, name);
+        let mut options = link(44_753, name);
         for key in keys {
             options.push("--key-file".to_owned());
             options.push(directory.join(key).to_str().unwrap().to_owned());
@@ -208,14 +208,17 @@ fn settings_that_make_no_sense_are_refused_one_by_one() {
 fn of_many_who_ask_at_once_one_opens_the_link() {
     for shards in ["1", "2"] {
         let broker = Broker::start_with("auto", &["--shards", shards]);
-        let request = format!(
-            "{{\"do\":\"link-open\",\"group\":\"239.255.44.54:44745\",\"interface\":\"{}\"}}",
-            support::loopback()
-        );
+        // By different settings: with the same ones all would have what they want.
+        let request = |name: u32| {
+            format!(
+                "{{\"do\":\"link-open\",\"group\":\"239.255.44.54:44745\",\"interface\":\"{}\",\
+                 \"name\":\"{name}\"}}",
+                support::loopback()
+            )
+        };
         let asking: Vec<_> = (0..16)
-            .map(|_| {
-                let (client, request) =
-                    (Client::connect(broker.socket()).unwrap(), request.clone());
+            .map(|name| {
+                let (client, request) = (Client::connect(broker.socket()).unwrap(), request(name));
                 std::thread::spawn(move || client.control(&request))
             })
             .collect();

@@ -78,7 +78,7 @@ fn a_listener_that_stands_still_is_disconnected_by_the_new_stall_timeout() {
         let _ = emitter.try_emit("log", "x".repeat(10_000));
         broker.status()["totals"]["stalled"] == 1
     });
-    broker.process.wait_for_notice("did not drain to half within 200 ms");
+    broker.process.wait_for_notice("did not drain to half within 0.2 s");
 }
 
 #[test]
