@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use netcluster_client::{Client, Lifecycle, Message, Source};
 
 use super::args::{Format, OnArgs};
-use super::cluster;
+use super::doubt;
 use super::failure::{Code, Failure};
 use super::listener::{self, Queue};
 use super::output::{Ended, Output, Settled, notice, tell_connection};
@@ -132,7 +132,7 @@ fn listen(args: &OnArgs, output: &Arc<Output<End>>) -> Result<Client, Failure> {
     }
     // Also when quiet: it is about what will be missing.
     if args.wait_cluster.is_some()
-        && let Some(doubt) = cluster::doubt(&client)
+        && let Some(doubt) = doubt::doubt(&client)
     {
         notice(doubt);
     }

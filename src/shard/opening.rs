@@ -89,8 +89,12 @@ impl<I: Io> Shard<I> {
             return Err(SEALED.to_owned());
         }
         let keys = wanted.keys.clone();
-        let same =
-            LinkOptions { keys: keys.clone(), peers: before.peers.clone(), ..wanted.clone() };
+        let same = LinkOptions {
+            keys: keys.clone(),
+            peers: before.peers.clone(),
+            expected_peers: before.expected_peers.clone(),
+            ..wanted.clone()
+        };
         let own = LinkOptions { keys: keys.clone(), ..(**before).clone() };
         // Neither prints keys, and both have the same.
         if format!("{same:?}") != format!("{own:?}") {
@@ -103,7 +107,9 @@ impl<I: Io> Shard<I> {
         };
         before.keys = keys.clone();
         before.peers.clone_from(&wanted.peers);
-        self.take_link_settings(LinkReload { keys, peers });
+        before.expected_peers.clone_from(&wanted.expected_peers);
+        let expected_peers = wanted.expected_peers.clone();
+        self.take_link_settings(LinkReload { keys, expected_peers, peers });
         tracing::info!("the link has other keys and peers, or the same ones, as was asked for");
         Ok(())
     }
