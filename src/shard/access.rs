@@ -13,12 +13,14 @@ use netcluster_platform::{Conn, Io};
 use netcluster_wire::{ErrorCode, Pattern};
 
 use crate::access::{Act, Rights};
+use crate::config::ShardConfig;
 use crate::connection::Receiving;
 use crate::guard::Guard;
 use crate::target::Target;
 use crate::timers::Timer;
 
 use super::Shard;
+use super::interest::heard_by;
 use super::sharing::Sharing;
 
 /// Patterns that an error names.
@@ -109,7 +111,7 @@ impl<I: Io> Shard<I> {
 
     /// Gives a client its rights by new rules. What it listened to and may no longer is
     /// suspended until rules allow it again.
-    pub(super) fn take_access(&mut self, conn: Conn) {
+    pub(super) fn take_access(&mut self, conn: Conn, old: &ShardConfig) {
         let Some(channel) = self.connections.at(conn).channel else { return };
         let channel = Arc::clone(&self.router.channels.get(channel).name);
         let rights = self.rights_of(conn, &channel);
@@ -121,8 +123,8 @@ impl<I: Io> Shard<I> {
         let may = |pattern: &&Pattern| rights.as_ref().is_none_or(|it| it.may_listen(pattern));
         let connection = self.connections.at(conn);
         let lost: Vec<Pattern> =
-            connection.patterns.iter().filter(|it| !may(it)).cloned().collect();
-        let suspended = before.iter().flat_map(|guard| guard.suspended.iter());
+            connection.patterns.behind(None).filter(|it| !may(it)).cloned().collect();
+        let suspended = before.iter().flat_map(|guard| guard.suspended.behind(None));
         let regained: Vec<Pattern> = suspended.filter(may).cloned().collect();
         if let Some(rights) = rights {
             let mut guard = before.unwrap_or_else(|| {
@@ -138,15 +140,17 @@ impl<I: Io> Shard<I> {
             }
             self.connections.at(conn).guard = Some(guard);
         }
-        self.suspend(conn, &channel, &lost);
-        self.listen_again(conn, &channel, &regained);
+        // Patterns stand by the old rules of channels until they are moved.
+        let heard = heard_by(&old.channels, &channel);
+        self.suspend(conn, &heard, &lost);
+        self.listen_again(conn, &heard, &regained);
         if self.connections.at(conn).guard.is_some() {
             self.take_memory_away(conn);
         }
     }
 
     /// Takes patterns of a client out of the routes, and tells it.
-    fn suspend(&mut self, conn: Conn, channel: &Arc<str>, patterns: &[Pattern]) {
+    fn suspend(&mut self, conn: Conn, heard: &[Arc<str>], patterns: &[Pattern]) {
         if patterns.is_empty() {
             return;
         }
@@ -155,8 +159,7 @@ impl<I: Io> Shard<I> {
         for pattern in patterns {
             connection.patterns.remove(pattern);
         }
-        let heard = self.heard_in(channel);
-        self.unroute(&heard, target, patterns);
+        self.unroute(heard, target, patterns);
         self.totals.forbidden_patterns += patterns.len() as u64;
         if !self.connections.at(conn).is_open() {
             return;
@@ -173,12 +176,11 @@ impl<I: Io> Shard<I> {
     }
 
     /// Puts patterns of a client into the routes again, which rules allow again.
-    fn listen_again(&mut self, conn: Conn, channel: &Arc<str>, patterns: &[Pattern]) {
-        let heard = self.heard_in(channel);
+    fn listen_again(&mut self, conn: Conn, heard: &[Arc<str>], patterns: &[Pattern]) {
         let target = self.connections.at(conn).target;
         for pattern in patterns {
             if self.connections.at(conn).patterns.insert(pattern) {
-                self.route_everywhere(&heard, pattern, target);
+                self.route_everywhere(heard, pattern, target);
                 self.totals.listeners += 1;
             }
         }
