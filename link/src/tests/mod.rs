@@ -11,4 +11,5 @@ mod membership;
 mod mesh;
 mod neighbours;
 mod sending;
+mod succession;
 pub(crate) mod time;

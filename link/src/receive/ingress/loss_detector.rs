@@ -68,6 +68,8 @@ struct Gap {
     /// Time at which the gap was asked for first, if it was.
     first_asked_at: Instant,
     requests: u32,
+    /// Nobody listened when these came: that says nothing of the way.
+    is_excused: bool,
     /// Time at which a lower number, above the gap before this one, was retransmitted.
     progress_at: Instant,
 }
@@ -104,6 +106,8 @@ pub(super) struct LossDetector {
     ambiguous: VecDeque<(u64, u64)>,
     /// The shortest first wait, since requests were too early.
     backed_off_ns: u64,
+    /// The next gap is not counted.
+    excuses_next: bool,
     /// Time before which no request for any of them counts as in vain.
     progress_at: Instant,
 }
@@ -113,6 +117,13 @@ impl LossDetector {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.gaps.is_empty()
+    }
+
+    /// Counts on from what was noticed missing before. The first gap does not count: it is the
+    /// time in which nobody listened.
+    pub fn resume(&mut self, seen_lost: u64) {
+        self.seen_lost = seen_lost;
+        self.excuses_next = true;
     }
 
     /// Numbers missing now.
@@ -151,6 +162,7 @@ impl LossDetector {
             wait_ns: 0,
             first_asked_at: Instant::START,
             requests: 0,
+            is_excused: std::mem::take(&mut self.excuses_next),
             progress_at: Instant::START,
         });
         self.missing += end - first;
@@ -245,7 +257,7 @@ impl LossDetector {
         while let Some(gap) = self.gaps.front_mut().filter(|gap| gap.first < number) {
             let gone = gap.end.min(number) - gap.first;
             self.missing -= gone;
-            if gap.wait_ns == 0 {
+            if gap.wait_ns == 0 && !gap.is_excused {
                 self.seen_lost += gone;
             }
             if gap.end > number {
@@ -297,7 +309,7 @@ impl LossDetector {
                     count: u32::try_from(numbers).unwrap_or(u32::MAX),
                 });
                 if gap.requests == 0 {
-                    self.seen_lost += numbers;
+                    self.seen_lost += if gap.is_excused { 0 } else { numbers };
                     gap.first_asked_at = now;
                 }
                 gap.requests = gap.requests.saturating_add(1);
