@@ -105,6 +105,7 @@ mod target;
 mod timers;
 mod trie;
 mod uplink;
+mod will;
 
 pub use broker::{Broker, Shutdown, StartError};
 pub use channel_rules::ChannelOptions;

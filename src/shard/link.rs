@@ -32,6 +32,7 @@ use netcluster_link::config::{Entropy, LinkConfig};
 use netcluster_link::event::{LinkEvent, Lost};
 use netcluster_link::peer_id::{PeerId, Session};
 use netcluster_link::stream::StreamId;
+use netcluster_link::succession::Bequest;
 use netcluster_link::{Link, LinkStatus, To};
 
 use super::Shard;
@@ -67,6 +68,8 @@ pub struct LinkStart<S> {
     pub addresses: Option<Addresses>,
     /// Watch on whether this machine is another one than before.
     pub snapshots: Option<Snapshots>,
+    /// Session that the broker before left, to go on with.
+    pub bequest: Option<Box<Bequest>>,
 }
 
 /// State of the link on the shard that drives it.
@@ -123,7 +126,10 @@ impl<I: Io> Shard<I> {
         if let Some(snapshots) = &start.snapshots {
             snapshots.wake(self.io.waker());
         }
-        let link = Link::new(start.config, start.session, start.entropy, self.now);
+        let link = match start.bequest {
+            Some(bequest) => Link::inherit(start.config, *bequest, start.entropy, self.now),
+            None => Link::new(start.config, start.session, start.entropy, self.now),
+        };
         self.link = Some(Box::new(LinkDriver {
             link,
             used: HashMap::with_hasher(FixedState::with_seed(self.shared.config.seed)),
@@ -142,6 +148,7 @@ impl<I: Io> Shard<I> {
             checked_at: self.now,
             unusable: None,
         }));
+        self.hold_inherited();
         if self.late_sockets.is_none() {
             self.begin_link();
         }

@@ -153,6 +153,7 @@ impl SimCluster {
             about: LinkIo::default(),
             addresses: None,
             snapshots: None,
+            bequest: None,
         };
         let broker =
             SimBroker::on(net.clone(), member.shards, shard, member.max_memory_bytes, Some(link));
