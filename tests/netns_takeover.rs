@@ -7,14 +7,14 @@
 mod hosts;
 mod support;
 
-use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hosts::{Broker, GROUP_V4, Listener, Losses, Site, number_of, wait_for_mesh};
 use netcluster_client::Client;
-use support::backends;
+use support::{PATIENCE, backends};
 
 const HOSTS: usize = 3;
 const TAKEOVERS: usize = 10;
@@ -26,9 +26,9 @@ const BETWEEN: Duration = Duration::from_millis(150);
 fn emit(client: &Client, name: &str, stop: &AtomicBool) -> u64 {
     let mut number = 0u64;
     while !stop.load(Ordering::Relaxed) {
-        for _ in 0..10 {
+        for _ in 0..3 {
             let mut payload = number.to_le_bytes().to_vec();
-            let more = if number % 50 == 0 { 20_000 } else { number as usize * 37 % 900 };
+            let more = if number % 40 == 0 { 20_000 } else { number as usize * 37 % 900 };
             payload.resize(8 + more, b'.');
             client.emit(name, &payload).expect("the broker takes it");
             number += 1;
@@ -39,19 +39,21 @@ fn emit(client: &Client, name: &str, stop: &AtomicBool) -> u64 {
     number
 }
 
-/// Checks that everything came, once and in the order of each emitter, and no loss was told.
-#[track_caller]
-fn check(listener: &Listener, emitted: &[u64], at: usize) {
-    let total: u64 = emitted.iter().sum();
-    let mut next: BTreeMap<String, u64> = BTreeMap::new();
-    for _ in 0..total {
-        let message = listener.take();
-        let next = next.entry(message.event().to_owned()).or_default();
-        assert_eq!(number_of(&message), *next, "{} at {at}", message.event());
-        *next += 1;
-    }
-    for (host, emitted) in emitted.iter().enumerate() {
-        assert_eq!(next[&format!("from.{host}")], *emitted, "of {host} at {at}");
+/// Takes everything that comes, once and in the order of each emitter, until `emitted` says how
+/// much that is and all of it has come.
+fn hear(listener: &Listener, at: usize, emitted: &OnceLock<Vec<u64>>) {
+    let mut next = [0u64; HOSTS];
+    let start = Instant::now();
+    while emitted.get().is_none_or(|emitted| emitted[..] != next) {
+        let late = format!("{next:?} of {emitted:?} at {at}, {:?}", listener.losses());
+        assert!(start.elapsed() < PATIENCE, "{late}");
+        for message in listener.drain() {
+            let host = message.event().strip_prefix("from.").and_then(|it| it.parse().ok());
+            let next = &mut next[host.unwrap_or(HOSTS)];
+            assert_eq!(number_of(&message), *next, "{} at {at}", message.event());
+            *next += 1;
+        }
+        thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(listener.losses(), Losses::default(), "at {at}");
 }
@@ -76,7 +78,12 @@ fn succeed_under_load(backend: &str, link: &[&str], here: &[&str]) {
     let listeners: Vec<Listener> = brokers.iter().map(Broker::listener).collect();
     let emitters: Vec<Client> = brokers.iter().map(Broker::client).collect();
     let stop = AtomicBool::new(false);
-    let emitted: Vec<u64> = thread::scope(|scope| {
+    let emitted = OnceLock::new();
+    thread::scope(|scope| {
+        for (at, listener) in listeners.iter().enumerate() {
+            let emitted = &emitted;
+            scope.spawn(move || hear(listener, at, emitted));
+        }
         let emitting: Vec<_> = emitters
             .iter()
             .enumerate()
@@ -92,11 +99,9 @@ fn succeed_under_load(backend: &str, link: &[&str], here: &[&str]) {
         }
         thread::sleep(BETWEEN);
         stop.store(true, Ordering::Relaxed);
-        emitting.into_iter().map(|it| it.join().expect("it emits to the end")).collect()
+        let ended = emitting.into_iter().map(|it| it.join().expect("it emits to the end"));
+        emitted.set(ended.collect()).expect("once");
     });
-    for (at, listener) in listeners.iter().enumerate() {
-        check(listener, &emitted, at);
-    }
     // To the others it was one broker all the time.
     assert_eq!((sessions(&brokers[1]), brokers[0].status().node), (before, node));
     for broker in &brokers[1..] {
