@@ -76,6 +76,11 @@ impl Heir {
         let _ = self.0.shutdown.set(shutdown);
     }
 
+    /// Notes the terms on which an heir goes on with the link's session, if it would.
+    pub fn want(&self, terms: Option<String>) {
+        *self.0.terms.lock().unwrap_or_else(PoisonError::into_inner) = terms;
+    }
+
     /// Returns whether the heir goes on with a link's session of these terms and this node id.
     pub fn can_have(&self, terms: &str, node: u32) -> bool {
         let wanted = self.0.terms.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,7 +103,7 @@ impl Heir {
         terms: Option<String>,
         answer: Answer,
     ) -> Result<(), String> {
-        *self.0.terms.lock().unwrap_or_else(PoisonError::into_inner) = terms;
+        self.want(terms);
         let ordered = self.0.keeper.get().map(|it| it.send(Order::HandOver(heir, answer)));
         match ordered {
             Some(Ok(())) => Ok(()),

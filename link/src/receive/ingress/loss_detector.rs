@@ -48,6 +48,9 @@ const IN_VAIN_RETRANSMITS: u64 = 4;
 /// … in at least so many requests.
 pub const IN_VAIN_REQUESTS: u32 = 16;
 
+/// Time for which gaps are not counted, from the first one on that another broker left.
+const EXCUSED_NS: u64 = 20_000_000;
+
 /// Numbers that are remembered as having come after several requests.
 const MAX_AMBIGUOUS: usize = 64;
 
@@ -106,8 +109,8 @@ pub(super) struct LossDetector {
     ambiguous: VecDeque<(u64, u64)>,
     /// The shortest first wait, since requests were too early.
     backed_off_ns: u64,
-    /// The next gap is not counted.
-    excuses_next: bool,
+    /// Time up to which gaps are not counted; [`Instant::NEVER`]: it begins with the next one.
+    excused_until: Option<Instant>,
     /// Time before which no request for any of them counts as in vain.
     progress_at: Instant,
 }
@@ -119,11 +122,11 @@ impl LossDetector {
         self.gaps.is_empty()
     }
 
-    /// Counts on from what was noticed missing before. The first gap does not count: it is the
-    /// time in which nobody listened.
+    /// Counts on from what was noticed missing before. The first gaps do not count: they are of
+    /// the time in which nobody listened.
     pub fn resume(&mut self, seen_lost: u64) {
         self.seen_lost = seen_lost;
-        self.excuses_next = true;
+        self.excused_until = Some(Instant::NEVER);
     }
 
     /// Numbers missing now.
@@ -152,6 +155,10 @@ impl LossDetector {
         if first >= end {
             return;
         }
+        let is_excused = self.excused_until.is_some_and(|until| now < until);
+        if self.excused_until == Some(Instant::NEVER) {
+            self.excused_until = Some(now.saturating_add(EXCUSED_NS));
+        }
         let due_at = now.saturating_add(FIRST_NAK_NS);
         self.due_at = if self.gaps.is_empty() { due_at } else { self.due_at.min(due_at) };
         self.gaps.push_back(Gap {
@@ -162,7 +169,7 @@ impl LossDetector {
             wait_ns: 0,
             first_asked_at: Instant::START,
             requests: 0,
-            is_excused: std::mem::take(&mut self.excuses_next),
+            is_excused,
             progress_at: Instant::START,
         });
         self.missing += end - first;
