@@ -36,7 +36,7 @@ pub(super) enum Bequeathing {
     /// The link is not paused.
     #[default]
     No,
-    /// It is, and its peers are waited for.
+    /// The link is paused, and its peers are waited for.
     Waiting { until: Instant },
 }
 

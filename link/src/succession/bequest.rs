@@ -58,7 +58,7 @@ pub(super) struct Known {
     pub wants: Wanted,
     /// Version of the newest interest that it was told.
     pub told: u32,
-    /// It was told that this broker stands nowhere, and has not answered.
+    /// State of a peer that was told that this broker stands nowhere, and has not answered.
     pub is_fresh: bool,
     pub inbound: Vec<Inbound>,
 }

@@ -15,7 +15,6 @@ use crate::channel::ChannelHash;
 use crate::crypto::Keys;
 use crate::event::Gone;
 use crate::receive::datagrams::Datagrams;
-use crate::succession::{Bequest, terms};
 use crate::tests::time::ns;
 use crate::transmit::To;
 use crate::{Entropy, Link, LinkConfig, LinkEvent, PeerId, StreamId};
@@ -317,7 +316,7 @@ impl Mesh {
     }
 
     /// Takes from a link what it has to send and to tell.
-    fn pump(&mut self, index: usize) {
+    pub fn pump(&mut self, index: usize) {
         if !self.nodes[index].is_alive {
             return;
         }
@@ -415,40 +414,6 @@ impl Mesh {
         assert!(losses.is_empty(), "losses {losses:?}, {} events", events.len());
         assert_eq!(events.len(), expected.len());
         assert_eq!(events, expected);
-    }
-
-    /// Has the session of a node go on in another link, which begins after some time in
-    /// which nothing reaches it; `clients` come back only behind that.
-    pub fn succeed(&mut self, index: usize, config: LinkConfig, gap_ms: u64, away_ms: u64) {
-        self.pump(index);
-        let now = self.now;
-        self.nodes[index].link.pause(now);
-        for _ in 0..2000 {
-            if self.nodes[index].link.is_confirmed() {
-                break;
-            }
-            self.run_ms(1);
-        }
-        assert!(self.nodes[index].link.is_confirmed(), "it waited long enough");
-        let bequest = self.nodes[index].link.bequeath(self.now);
-        let bequest = serde_json::to_string(&bequest).expect("it can be written");
-        self.nodes[index].is_alive = false;
-        self.run_ms(gap_ms);
-        let bequest: Bequest = serde_json::from_str(&bequest).expect("it can be read");
-        assert_eq!(bequest.terms, terms(&config));
-        let entropy = Box::new(Random(self.random.next()));
-        let mut link = Link::inherit(config, bequest, entropy, self.now);
-        link.begin(self.now);
-        let node = &mut self.nodes[index];
-        (node.link, node.is_alive) = (link, true);
-        node.groups.clear();
-        let streams = node.link.inherited_streams();
-        self.run_ms(away_ms);
-        self.listen(index, CHANNEL);
-        let now = self.now;
-        let link = &mut self.nodes[index].link;
-        streams.into_iter().for_each(|(peer, stream)| link.set_held(now, peer, stream, false));
-        link.settle(now);
     }
 
     /// Kills a node: no goodbye.

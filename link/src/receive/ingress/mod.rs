@@ -151,7 +151,7 @@ impl Ingress {
         }
     }
 
-    /// Where the stream stands, as far as it was delivered.
+    /// Place of the stream, as far as it was delivered.
     pub fn standing(&self) -> Standing<'_> {
         let (ordinal, channel, partial) = self.assembler.standing();
         Standing { place: Position { number: self.fed, ordinal }, channel, partial }
