@@ -14,10 +14,14 @@
 //! Decision: `docs/decisions/061-forwarding-by-routes.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use netcluster_wire::limits::HARD_MAX_PAYLOAD_BYTES;
 use netcluster_wire::{Pattern, check_channel};
+
+/// Channels of a cycle that are told.
+const MAX_TOLD: usize = 16;
 
 /// Options of one channel, each with a default.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,11 +70,16 @@ struct Rule {
 }
 
 /// Rules of all channels that have any.
+///
+/// What a look costs grows with the rules that are met and with the patterns that have
+/// wildcards, not with all rules: a client's hello looks, and each of its subscriptions.
 #[derive(Clone, Debug, Default)]
 pub struct ChannelRules {
     rules: BTreeMap<Arc<str>, Rule>,
-    /// Some channel is copied into others.
-    forwards: bool,
+    /// Names of the channels that are copied into a channel of exactly this name.
+    exact: BTreeMap<Box<str>, Vec<Arc<str>>>,
+    /// Channels that are copied into those that match, and the pattern.
+    wild: Vec<(Arc<str>, Pattern)>,
 }
 
 impl ChannelRules {
@@ -116,8 +125,15 @@ impl ChannelRules {
             let rule = Rule { network, forward_to, max_payload_bytes, rate };
             rules.insert(Arc::from(name.as_str()), rule);
         }
-        let forwards = rules.values().any(|rule: &Rule| !rule.forward_to.is_empty());
-        let rules = ChannelRules { rules, forwards };
+        let mut rules = ChannelRules { rules, ..ChannelRules::default() };
+        for (name, rule) in &rules.rules {
+            for pattern in &rule.forward_to {
+                match literal(pattern) {
+                    Some(into) => rules.exact.entry(into.into()).or_default().push(name.clone()),
+                    None => rules.wild.push((name.clone(), pattern.clone())),
+                }
+            }
+        }
         rules.check_cycles()?;
         Ok(rules)
     }
@@ -130,9 +146,15 @@ impl ChannelRules {
     /// Returns the largest payload of an event in a channel, if all may have this much: no
     /// more than any channel takes that the event reaches.
     pub fn max_payload_bytes(&self, channel: &str, of_all: usize) -> usize {
-        let is_met = |name: &str| name == channel || self.reaches(channel, name);
-        let met = self.rules.iter().filter(|(name, _)| is_met(name));
-        met.filter_map(|(_, rule)| rule.max_payload_bytes).fold(of_all, usize::min)
+        let mut least = of_all;
+        let mut met = BTreeSet::from([channel]);
+        let mut open = vec![channel];
+        while let Some(name) = open.pop() {
+            let own = self.rules.get(name).and_then(|rule| rule.max_payload_bytes);
+            least = least.min(own.unwrap_or(of_all));
+            open.extend(self.targets(name).into_iter().filter(|name| met.insert(name)));
+        }
+        least
     }
 
     /// Returns what one client may emit in a channel, if that is limited.
@@ -143,16 +165,23 @@ impl ChannelRules {
     /// Returns the channels whose events reach this one, directly or through others, in
     /// order.
     pub fn sources_of(&self, channel: &str) -> Vec<Arc<str>> {
-        if !self.forwards {
-            return Vec::new();
+        let mut met: BTreeSet<&Arc<str>> = BTreeSet::new();
+        let mut open = vec![channel];
+        while let Some(name) = open.pop() {
+            let exact = self.exact.get(name).into_iter().flatten();
+            let is_meant = |(from, pattern): &&(Arc<str>, Pattern)| {
+                // A wildcard stands for other channels.
+                **from != *name && pattern.matches(name.as_bytes())
+            };
+            let wild = self.wild.iter().filter(is_meant).map(|(from, _)| from);
+            open.extend(exact.chain(wild).filter(|from| met.insert(from)).map(|from| &**from));
         }
-        let names = self.rules.keys().filter(|name| self.reaches(name, channel));
-        names.cloned().collect()
+        met.into_iter().cloned().collect()
     }
 
     /// Returns whether the events of one channel reach another one.
     pub fn reaches(&self, from: &str, to: &str) -> bool {
-        from != to && self.forwards && self.way(from, to).is_some()
+        self.sources_of(to).iter().any(|name| **name == *from)
     }
 
     /// Returns the names of the channels that have rules here or there, in order.
@@ -161,49 +190,72 @@ impl ChannelRules {
         names.into_iter()
     }
 
-    fn copies_into(&self, from: &str, to: &str) -> bool {
-        let Some(rule) = self.rules.get(from) else { return false };
-        // A wildcard stands for other channels.
-        from != to && rule.forward_to.iter().any(|pattern| pattern.matches(to.as_bytes()))
-    }
-
-    /// Returns the channels by which events go from one to another, the first one included.
-    fn way(&self, from: &str, to: &str) -> Option<Vec<Arc<str>>> {
-        let (first, _) = self.rules.get_key_value(from)?;
-        let mut before: BTreeMap<&str, Option<&Arc<str>>> = BTreeMap::from([(from, None)]);
-        let mut open = vec![first];
-        while let Some(at) = open.pop() {
-            if self.copies_into(at, to) {
-                let mut way = vec![Arc::clone(at)];
-                let mut last = before.get(&**at).copied().flatten();
-                while let Some(name) = last {
-                    way.insert(0, Arc::clone(name));
-                    last = before.get(&**name).copied().flatten();
+    /// Returns the channels with rules into which this one is copied directly, in order.
+    fn targets<'a>(&'a self, from: &str) -> Vec<&'a str> {
+        let mut targets = Vec::new();
+        for pattern in self.rules.get(from).into_iter().flat_map(|rule| &rule.forward_to) {
+            let names = match literal(pattern) {
+                Some(name) => {
+                    self.rules.range::<str, _>((Bound::Included(name), Bound::Included(name)))
                 }
-                return Some(way);
-            }
-            for next in self.rules.keys() {
-                if !before.contains_key(&**next) && self.copies_into(at, next) {
-                    before.insert(next, Some(at));
-                    open.push(next);
-                }
-            }
+                None => self.rules.range::<str, _>(..),
+            };
+            let others = names.map(|(name, _)| &**name).filter(|name| *name != from);
+            targets.extend(others.filter(|name| pattern.matches(name.as_bytes())));
         }
-        None
+        targets.sort_unstable();
+        targets.dedup();
+        targets
     }
 
+    /// Follows all copies, each once.
     fn check_cycles(&self) -> Result<(), String> {
+        let mut met = BTreeSet::new();
         for name in self.rules.keys() {
-            if let Some(mut way) = self.way(name, name) {
-                way.push(Arc::clone(name));
-                let cycle = way.join(" -> ");
-                return Err(format!(
-                    "channels.{name}.forward-to: events would go round in a cycle: {cycle}"
-                ));
+            // The way to where it is, with what is left to follow at each place.
+            let mut way: Vec<(&str, Vec<&str>)> = Vec::new();
+            let mut on_way = BTreeSet::new();
+            let mut next = Some(&**name);
+            while let Some(name) = next.take() {
+                if on_way.contains(name) {
+                    let round = way.iter().map(|(name, _)| *name).skip_while(|it| *it != name);
+                    return Err(cycle(&round.collect::<Vec<_>>()));
+                }
+                if met.insert(name) {
+                    on_way.insert(name);
+                    way.push((name, self.targets(name)));
+                }
+                while let Some((name, left)) = way.last_mut()
+                    && next.is_none()
+                {
+                    next = left.pop();
+                    if next.is_none() {
+                        on_way.remove(name);
+                        way.pop();
+                    }
+                }
             }
         }
         Ok(())
     }
+}
+
+/// Returns the only name that a pattern matches, if there is one.
+fn literal(pattern: &Pattern) -> Option<&str> {
+    pattern.is_literal().then(|| pattern.as_str())
+}
+
+/// Tells a cycle by its channels, the first ones if there are many.
+fn cycle(round: &[&str]) -> String {
+    let first = round[0];
+    let told = round[..round.len().min(MAX_TOLD)].join(" -> ");
+    let rest = match round.len() - round.len().min(MAX_TOLD) {
+        0 => String::new(),
+        more => format!(" -> {more} others"),
+    };
+    format!(
+        "channels.{first}.forward-to: events would go round in a cycle: {told}{rest} -> {first}"
+    )
 }
 
 #[cfg(test)]
@@ -228,7 +280,6 @@ mod tests {
         assert_eq!(sources("log.y"), "a");
         assert_eq!(sources("log.y.z"), "");
         assert_eq!(sources("elsewhere"), "");
-        assert!(rules.reaches("a", "c") && !rules.reaches("c", "a"));
     }
 
     #[test]
@@ -252,6 +303,33 @@ mod tests {
         assert!(error.ends_with("a -> b -> a"), "{error}");
         let error = rules(&[("a", &["a"])]).unwrap_err();
         assert!(error.contains("not copied into itself"), "{error}");
+    }
+
+    /// Rules were followed again for each that asked: minutes, and in a shard for each
+    /// subscription.
+    #[test]
+    fn thousands_of_rules_are_followed_once() {
+        const COUNT: usize = 3000;
+        let name = |number: usize| format!("c{number}");
+        let chain = |end: usize| {
+            let options = (0..COUNT).map(|number| {
+                let forward_to = vec![name(if number + 1 == COUNT { end } else { number + 1 })];
+                (name(number), ChannelOptions { forward_to, ..ChannelOptions::default() })
+            });
+            ChannelRules::new(&options.collect())
+        };
+        let rules = chain(COUNT).unwrap();
+        assert_eq!(rules.sources_of(&name(COUNT)).len(), COUNT);
+        assert_eq!(rules.max_payload_bytes(&name(0), 9), 9);
+        let error = chain(0).unwrap_err();
+        assert!(error.contains("cycle: c0 -> c1 -> c2 "), "{error}");
+        assert!(error.ends_with("c15 -> 2984 others -> c0"), "{error}");
+        // Each into all behind it.
+        let options = (0..500).map(|number| {
+            let forward_to = (number + 1..500).map(name).collect();
+            (name(number), ChannelOptions { forward_to, ..ChannelOptions::default() })
+        });
+        assert_eq!(ChannelRules::new(&options.collect()).unwrap().sources_of("c499").len(), 499);
     }
 
     /// A listener is sent nothing larger than its welcome named.

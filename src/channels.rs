@@ -36,6 +36,8 @@ pub struct Channel {
     pub routes: Routes,
     /// Connections of this shard that are on the channel.
     members: usize,
+    /// Events in and out of connections of this shard that have left the channel.
+    pub events_of_gone: (u64, u64),
 }
 
 impl Channel {
@@ -153,10 +155,13 @@ impl Channels {
         id
     }
 
-    /// Counts a connection of this shard out of a channel. Its listeners are removed
-    /// before.
-    pub fn leave(&mut self, id: ChannelId) {
-        self.get_mut(id).members -= 1;
+    /// Counts a connection of this shard, with so many events in and out, out of a channel.
+    /// Its listeners are removed before.
+    pub fn leave(&mut self, id: ChannelId, events: (u64, u64)) {
+        let channel = self.get_mut(id);
+        channel.members -= 1;
+        channel.events_of_gone.0 += events.0;
+        channel.events_of_gone.1 += events.1;
         self.forget_if_unused(id);
     }
 
@@ -218,8 +223,15 @@ impl Channels {
         let routes = Routes::new(self.seed, link, &self.budget, &self.share);
         let name = Arc::clone(name);
         let max_payload_bytes = self.rules.max_payload_bytes(&name, usize::MAX);
-        self.table[id.0 as usize] =
-            Some(Channel { name, hash, stream, max_payload_bytes, routes, members: 0 });
+        self.table[id.0 as usize] = Some(Channel {
+            name,
+            hash,
+            stream,
+            max_payload_bytes,
+            routes,
+            members: 0,
+            events_of_gone: (0, 0),
+        });
         id
     }
 
@@ -297,7 +309,7 @@ mod tests {
         let id = channels.join(&name);
         channels.subscribe(&name, &pattern, target);
         assert!(budget.used_bytes() > 0);
-        channels.leave(id);
+        channels.leave(id, (0, 0));
         assert_eq!(channels.len(), 1);
         channels.unsubscribe("a", &pattern, target);
         assert!(channels.is_empty());

@@ -82,7 +82,6 @@ struct Keeping {
 impl Keeping {
     fn run(mut self, orders: &mpsc::Receiver<Order>) {
         loop {
-            let is_ending = self.shutdown.load(Ordering::Relaxed);
             match orders.recv_timeout(CHECK_EVERY) {
                 Ok(Order::HandOver(_, answer)) if self.shutdown.load(Ordering::Relaxed) => {
                     answer(Err("the broker ends already".to_owned()));
@@ -99,7 +98,8 @@ impl Keeping {
                     }
                     Err(error) => answer(Err(error.to_string())),
                 },
-                Err(RecvTimeoutError::Timeout) if is_ending => {}
+                // The socket is gone because the broker ends.
+                Err(RecvTimeoutError::Timeout) if self.shutdown.load(Ordering::Relaxed) => {}
                 Err(RecvTimeoutError::Timeout) => {
                     if !self.look() {
                         return;

@@ -63,6 +63,7 @@
 
 #![forbid(unsafe_code)]
 
+mod apart;
 mod broker;
 mod budget;
 mod channel_rules;

@@ -8,6 +8,7 @@ use std::thread;
 use netcluster_link::options::LinkOptions;
 use netcluster_platform::Waker;
 
+use crate::apart;
 use crate::shard::LinkStart;
 use crate::target::Target;
 
@@ -53,7 +54,7 @@ impl<S> Opener<S> {
             let (open, waker, sender) = (Arc::clone(&open), waker.clone(), sender.clone());
             let run = move || {
                 let Wish { target, request, options } = wish;
-                let start = open(&options);
+                let start = apart::answer_of(|| open(&options));
                 // A shard that is gone needs none.
                 let _ = sender.send(Opened { target, request, start });
                 waker.wake();

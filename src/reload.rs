@@ -85,7 +85,9 @@ impl Reloader {
                 // All have them, or have ended.
                 Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
                 Err(mpsc::RecvTimeoutError::Timeout) => {
-                    return Err(format!("not all shards took the settings in {TIMEOUT:?}"));
+                    return Err(format!(
+                        "not all shards took the settings in {TIMEOUT:?}: those that did have them"
+                    ));
                 }
             }
         }

@@ -178,6 +178,12 @@ pub struct ChannelStatus {
     /// Bytes waiting in the queues of its clients.
     #[serde(default)]
     pub queued_bytes: u64,
+    /// Events that its clients emitted, those too that have left since the channel had none.
+    #[serde(default)]
+    pub events_in: u64,
+    /// Events queued to its clients, those too that have left since the channel had none.
+    #[serde(default)]
+    pub events_out: u64,
 }
 
 /// Use of the memory that is shared with a client.

@@ -296,6 +296,47 @@ fn a_full_disk_ends_the_recorder_and_nothing_else() {
     }
 }
 
+/// The disk is a file system of the recorder's own, which stands still: whoever writes waits.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_end_is_heard_while_the_disk_hangs_and_the_file_is_whole_when_it_goes_on() {
+    const EVENTS: usize = 1000;
+    if !support::has_machines(&["unshare", "mount", "losetup", "mkfs.ext4", "fsfreeze"]) {
+        return;
+    }
+    let broker = Broker::start("auto");
+    let disk = broker.directory.join("disk");
+    std::fs::create_dir(&disk).unwrap();
+    // It goes on by itself should the test fail.
+    let script = "truncate -s 16M \"$1.img\" && mkfs.ext4 -q \"$1.img\" || exit 98\n\
+         mount -o loop \"$1.img\" \"$1\" || { echo no loop; exit 97; }\n\
+         \"$0\" record \"$1/run.mcap\" --socket \"$2\" & recorder=$!\n\
+         read line; fsfreeze -f \"$1\"; (sleep 100; fsfreeze -u \"$1\") >/dev/null 2>&1 & later=$!\n\
+         echo frozen; read line; kill -TERM $recorder; read line\n\
+         kill $later; fsfreeze -u \"$1\"; wait $recorder; code=$?\n\
+         \"$0\" replay \"$1/run.mcap\" --dry-run; umount \"$1\"; exit $code";
+    let mut shell = Command::new("unshare");
+    shell.args(["--mount", "sh", "-c", script]).arg(command([""; 0]).get_program());
+    shell.arg(&disk).arg(broker.socket());
+    let (mut recorder, mut step) = Process::start_with_pipe(shell);
+    recorder.wait_for_notice("recording ");
+    let emitter = Client::connect(broker.socket()).unwrap();
+    std::io::Write::write_all(&mut step, b"\n").unwrap();
+    assert_eq!(recorder.line(), "frozen");
+    // More than is gathered, so that it is being written.
+    for _ in 0..EVENTS {
+        emitter.emit("log", "x".repeat(1000)).unwrap();
+    }
+    emitter.ping().unwrap();
+    std::io::Write::write_all(&mut step, b"\n").unwrap();
+    recorder.wait_for_notice("does not end yet");
+    std::io::Write::write_all(&mut step, b"\n").unwrap();
+    let done = recorder.finish().succeeded();
+    let told = format!("would emit {EVENTS} events");
+    assert!(done.stderr.contains(&told), "{done:?}");
+    broker.run(&["emit", "log", "it goes on"]).succeeded();
+}
+
 /// Returns Python with its `mcap`, or says that there is none.
 fn python() -> Option<Command> {
     let mut python = Command::new("python3");

@@ -136,6 +136,25 @@ fn a_second_signal_ends_at_once() {
     }
 }
 
+/// A broker that waited for a slow listener made it again, and clients came in vain.
+#[test]
+fn the_socket_is_not_made_again_while_the_broker_ends() {
+    if !has_signals() {
+        return;
+    }
+    // Longer than the time between two looks whether it is there.
+    let broker = Broker::start_with("auto", &["--drain-timeout", "5s", "--stall-timeout", "1min"]);
+    let on = broker.on(&["log", "--format", "raw"]);
+    on.signal(Signal::STOP);
+    let input = format!("{}\n", "x".repeat(1000)).repeat(4000);
+    let emit = broker.command(&["emit", "log"]);
+    Process::start_with_input(emit, input).finish().succeeded();
+    broker.process.signal(Signal::TERM);
+    let (socket, done) = (broker.socket(), broker.process.finish().succeeded());
+    assert!(!done.stderr.contains("made again"), "{done:?}");
+    assert!(!socket.exists());
+}
+
 #[test]
 fn a_broker_whose_log_nobody_reads_goes_on() {
     let directory = Directory::new();

@@ -163,6 +163,36 @@ fn a_broker_serves_again_if_its_successor_is_gone() {
     }
 }
 
+/// The settings of its start were those it had again, an old key for instance.
+#[test]
+fn a_broker_that_serves_again_has_what_reloads_have_brought() {
+    let directory = Directory::new();
+    let file = directory.file("n.toml", "max-memory = '64MiB'\nmax-patterns = 7\n");
+    let socket = directory.socket("s");
+    let broker = serve(&socket, "auto", &["--config", file.to_str().unwrap()]);
+    directory.file("n.toml", "max-memory = '77MiB'\nmax-patterns = 7\nshards = 3\n");
+    let owner = Client::connect(&socket).unwrap();
+    owner.control(r#"{"do":"reload"}"#).unwrap();
+    // It is what is in force that counts, and nothing that is wrong now.
+    directory.file("n.toml", "max-memory = 'much'\n");
+    let name = format!(".{}.new", std::process::id());
+    let listener = UnixListener::bind(socket.with_file_name(&name)).unwrap();
+    owner.control(&format!(r#"{{"do":"take-over","socket":"{name}"}}"#)).unwrap();
+    drop((listener, owner));
+    broker.wait_for_notice("is gone: serving again");
+    let mut status = None;
+    support::wait_until("it serves again", || {
+        let client = Client::connect(&socket).ok();
+        status = client.and_then(|client| client.status().ok());
+        status.is_some()
+    });
+    let status: serde_json::Value = serde_json::from_str(&status.unwrap()).unwrap();
+    assert_eq!(status["memory"]["limit_bytes"], 77 << 20);
+    let owner = Client::connect(&socket).unwrap();
+    let refused = owner.control(r#"{"do":"reload"}"#);
+    assert!(matches!(&refused, Err(Error::Refused(text)) if text.contains("max-memory")));
+}
+
 /// Nothing is promised of the events that a killed broker had; but somebody serves, at once.
 #[test]
 fn whichever_is_killed_at_whatever_moment_the_other_serves() {

@@ -157,3 +157,38 @@ fn counts(histogram: &Value) -> Vec<u64> {
 fn numbers(list: &Value, key: &str) -> Vec<u64> {
     list.as_array().unwrap().iter().map(|it| it[key].as_u64().unwrap()).collect()
 }
+
+/// Whoever may connect could ask so much that the owner could not disconnect him.
+#[test]
+fn whatever_others_ask_the_owner_is_answered() {
+    const ROOT: u32 = 0;
+    const ALICE: u32 = 1_000;
+    for shards in [1, 3] {
+        let mut broker = broker(shards, 64);
+        let _crowd = crowd(&mut broker, CLIENTS);
+        let join = |broker: &mut SimBroker, uid| {
+            let mut session = broker.connect_as(uid);
+            session.hello("default", &Hello::default());
+            let frame = broker.ask(&mut session);
+            assert_eq!(frame.kind, Kind::Welcome);
+            session.source = frame.source;
+            session
+        };
+        let mut alice = join(&mut broker, ALICE);
+        let mut owner = join(&mut broker, ROOT);
+        for after in 0..100 {
+            let request = format!(r#"{{"do":"clients","after":{after}}}"#);
+            alice.queue(Kind::Control, 9, b"", request.as_bytes());
+        }
+        let refused = broker.ask(&mut alice);
+        assert_eq!((refused.kind, refused.sequence), (Kind::Error, 9), "she asks too much");
+        let kick = format!(r#"{{"do":"kick","client":{}}}"#, alice.source.client);
+        owner.queue(Kind::Control, 8, b"", br#"{"do":"clients","by":"dropped"}"#);
+        owner.queue(Kind::Control, 9, b"", kick.as_bytes());
+        let first = broker.ask(&mut owner);
+        assert_eq!((first.kind, first.sequence), (Kind::Control, 9));
+        assert_eq!(first.payload, br#"{"kicked":1}"#);
+        let second = broker.ask(&mut owner);
+        assert_eq!((second.kind, second.sequence), (Kind::Control, 8));
+    }
+}

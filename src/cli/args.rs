@@ -18,6 +18,8 @@ use super::record::RecordArgs;
 use super::replay::ReplayArgs;
 use super::service::ServiceArgs;
 use super::settings::Settings;
+#[cfg(feature = "top")]
+use super::top::TopArgs;
 use super::values::{self, Channel};
 
 const EXIT_CODES: &str = "\
@@ -178,6 +180,9 @@ pub enum Command {
     Channels(ChannelsArgs),
     /// Show the brokers of other machines
     Peers(PeersArgs),
+    /// Watch a broker at work, on a terminal
+    #[cfg(feature = "top")]
+    Top(TopArgs),
     /// Disconnect a client
     Kick(KickArgs),
     /// Tell the clients that the broker will end, and end it

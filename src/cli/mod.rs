@@ -5,7 +5,7 @@
 //! - `config`: the keys of the file, where settings come from, and the commands that make, check
 //!   and show a configuration.
 //! - `link`: the same for the link to other machines, and its commands.
-//! - `clients`: lists of clients and channels.
+//! - `clients`: lists of clients and channels; `top`: a broker at work.
 //! - `control`: what whoever runs a broker asks of it; `program`: what this program does then.
 //! - `serve`, `service`, `emit`, `on`, `record`, `replay`, `status`, `peers`, `demo`,
 //!   `completions`, `man`: one file a command.
@@ -52,6 +52,8 @@ mod status;
 mod supervision;
 mod table;
 mod takeover;
+#[cfg(feature = "top")]
+mod top;
 mod values;
 
 use std::process::ExitCode;
@@ -74,6 +76,8 @@ pub fn run() -> ExitCode {
         Command::Peers(args) => peers::run(&args),
         Command::Clients(args) => clients::clients(&args),
         Command::Channels(args) => clients::channels(&args),
+        #[cfg(feature = "top")]
+        Command::Top(args) => top::run(args),
         Command::Kick(args) => control::kick(&args),
         Command::Drain(args) => control::drain(&args),
         Command::LogLevel(args) => control::log_level(&args),

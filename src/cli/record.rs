@@ -3,6 +3,7 @@
 //! ```text
 //!   reader of the client ─▶ chunk ─▶ file        as they come; its queue is the broker's
 //!   main thread: waits for the end, and has the chunk written each second
+//!   signals: ask for the end, and say so if the disk holds that up
 //! ```
 //!
 //! There is no queue of its own: a disk that is too slow fills the broker's queue for this
@@ -27,6 +28,9 @@ use super::values::{self, Channel, Size};
 
 /// Longest time that an event is gathered in memory.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// Time after which whoever asked for the end is told what it waits for.
+const TELL_AFTER: Duration = Duration::from_secs(1);
 
 const EXAMPLES: &str = "\
 Files are MCAP (mcap.dev), which Foxglove and the `mcap` command read: for each name, encoding
@@ -118,7 +122,15 @@ pub fn run(args: &RecordArgs) -> Result<(), Failure> {
     let series = Series::begin(&args.file, about, limits)?;
     recorder.begin(series);
     let ending = Arc::clone(&recorder);
-    signals::on_first(move |_| ending.end(End::Wanted))?;
+    signals::on_first(move |_| {
+        ending.end(End::Wanted);
+        if !ending.is_over_within(TELL_AFTER) {
+            notice(
+                "the recording does not end yet, as the disk or the broker holds it up; to end \
+                 at once and leave a file that is cut, ask again",
+            );
+        }
+    })?;
     let listened = listen(args, &client, &recorder);
     let end = match listened {
         Ok(()) => recorder.wait(deadline),
@@ -132,6 +144,7 @@ pub fn run(args: &RecordArgs) -> Result<(), Failure> {
     }
     let (ended, totals) = recorder.finish(matches!(end, End::Failed(_)));
     drop(client);
+    recorder.note_over();
     if !args.quiet {
         notice(told(&totals));
     }
@@ -202,28 +215,41 @@ fn told(totals: &Totals) -> String {
     text
 }
 
-/// The recording, as the client's reader and the main thread share it.
+/// The recording, as the client's reader, the main thread and whoever hears signals share it.
+///
+/// The files' lock is held while the disk takes what it is given; the end can be asked for
+/// meanwhile.
 #[derive(Default)]
 struct Recorder {
-    state: Mutex<State>,
+    files: Mutex<Files>,
+    ending: Mutex<Ending>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Files {
     /// `None` before the file is there, and once it is ended.
     series: Option<Series>,
     /// Whether the files take no more; until then events are recorded, also those that were
     /// on their way when the end was asked for.
     is_full: bool,
-    end: Option<End>,
     /// The event recorded last.
     latest: Option<(Source, u64)>,
 }
 
+#[derive(Default)]
+struct Ending {
+    end: Option<End>,
+    is_over: bool,
+}
+
 impl Recorder {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ending(&self) -> MutexGuard<'_, Ending> {
+        self.ending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(&self, series: Series) {
@@ -231,19 +257,19 @@ impl Recorder {
     }
 
     fn end(&self, end: End) {
-        self.lock().end.get_or_insert(end);
+        self.ending().end.get_or_insert(end);
         self.changed.notify_all();
     }
 
     fn record(&self, message: &Message<'_>) {
-        let mut state = self.lock();
+        let mut files = self.lock();
         // An event that matches several patterns is told to each listener before the next
         // one comes.
         let identity = (message.source(), message.sequence());
-        if state.latest == Some(identity) {
+        if files.latest == Some(identity) {
             return;
         }
-        state.latest = Some(identity);
+        files.latest = Some(identity);
         let event = render::Event {
             name: message.event(),
             data: message.payload(),
@@ -251,42 +277,43 @@ impl Recorder {
             source: message.source(),
             sequence: message.sequence(),
         };
-        let end = match state.open().map(|series| series.event(&event)) {
+        let end = match files.open().map(|series| series.event(&event)) {
             None | Some(Ok(Taken::Recorded)) => return,
             Some(Ok(Taken::NoRoom)) => End::Size,
             Some(Err(failure)) => End::Failed(failure),
         };
-        state.is_full = true;
-        drop(state);
+        files.is_full = true;
+        drop(files);
         self.end(end);
     }
 
     fn lost(&self, loss: &Loss) {
-        let mut state = self.lock();
-        if let Some(Err(failure)) = state.open().map(|series| series.loss(loss)) {
-            state.is_full = true;
-            drop(state);
+        let mut files = self.lock();
+        if let Some(Err(failure)) = files.open().map(|series| series.loss(loss)) {
+            files.is_full = true;
+            drop(files);
             self.end(End::Failed(failure));
         }
     }
 
     /// Waits for the end, and has what came written each second.
     fn wait(&self, deadline: Option<Instant>) -> End {
-        let mut state = self.lock();
         loop {
-            if let Some(end) = state.end.take() {
-                return end;
-            }
             let now = Instant::now();
             let left = deadline.map(|deadline| deadline.saturating_duration_since(now));
-            if left.is_some_and(|left| left.is_zero()) {
+            let wait = left.unwrap_or(FLUSH_EVERY).min(FLUSH_EVERY);
+            let ending = self.ending();
+            let goes_on = |ending: &mut Ending| ending.end.is_none();
+            let waited = self.changed.wait_timeout_while(ending, wait, goes_on);
+            if let Some(end) = waited.unwrap_or_else(PoisonError::into_inner).0.end.take() {
+                return end;
+            }
+            if left.is_some_and(|left| left <= wait) {
                 return End::Wanted;
             }
-            let wait = left.unwrap_or(FLUSH_EVERY).min(FLUSH_EVERY);
-            let waited = self.changed.wait_timeout(state, wait);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if let Some(Err(failure)) = state.open().map(Series::flush) {
-                state.is_full = true;
+            let mut files = self.lock();
+            if let Some(Err(failure)) = files.open().map(Series::flush) {
+                files.is_full = true;
                 return End::Failed(failure);
             }
         }
@@ -303,11 +330,41 @@ impl Recorder {
             (series.finish(), totals)
         }
     }
+
+    /// Notes that the files are ended.
+    fn note_over(&self) {
+        self.ending().is_over = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits until the files are ended; returns whether they are, in this time.
+    fn is_over_within(&self, time: Duration) -> bool {
+        let waited = self.changed.wait_timeout_while(self.ending(), time, |it| !it.is_over);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_over
+    }
 }
 
-impl State {
+impl Files {
     /// Returns the files while they are written.
     fn open(&mut self) -> Option<&mut Series> {
         if self.is_full { None } else { self.series.as_mut() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever heard the signal waited for the disk.
+    #[test]
+    fn the_end_can_be_asked_for_while_the_disk_hangs() {
+        let recorder = Recorder::default();
+        let writing = recorder.lock();
+        recorder.end(End::Wanted);
+        assert!(matches!(recorder.wait(None), End::Wanted));
+        assert!(!recorder.is_over_within(Duration::ZERO));
+        drop(writing);
+        recorder.note_over();
+        assert!(recorder.is_over_within(Duration::ZERO));
     }
 }

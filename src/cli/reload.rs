@@ -37,6 +37,8 @@ struct State {
     started: Values,
     /// Settings in force, as far as they can change.
     current: Values,
+    /// Settings with which the broker would be started as it runs.
+    in_force: Loaded,
     /// Number of reloads so far that worked.
     number: u64,
 }
@@ -72,8 +74,15 @@ impl Reloading {
             config,
             started,
             current,
+            in_force: loaded.clone(),
             number: 0,
         })))
+    }
+
+    /// Returns the settings that are in force: those at the start, and what reloads have
+    /// changed of them.
+    pub fn in_force(&self) -> Loaded {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).in_force.clone()
     }
 
     /// Reads the sources again, puts in force what can change, and tells the log and the
@@ -97,7 +106,7 @@ impl Reloading {
                     );
                 }
             }
-            Err(failure) => tracing::error!("not reloaded, nothing has changed: {failure}"),
+            Err(failure) => tracing::error!("not reloaded: {failure}"),
         }
         supervision::tell_reloaded();
         result
@@ -106,7 +115,13 @@ impl Reloading {
 
 impl State {
     fn reload(&mut self) -> Result<Reloaded, Failure> {
+        if let Some(path) = sources::named(self.config.as_deref()) {
+            sources::check_lasting(&path)?;
+        }
         let loaded = sources::load(self.typed.clone(), self.config.as_deref())?;
+        for path in &loaded.settings.link.key_file {
+            sources::check_lasting(path)?;
+        }
         let (mut options, warnings) = serve::options(&loaded)?;
         let new = values(&loaded, &options);
         // The limit of descriptors is what it was.
@@ -133,6 +148,7 @@ impl State {
         });
         let changed = changed.collect();
         self.current = new;
+        self.in_force = self.in_force.with_live(loaded);
         self.number += 1;
         Ok(Reloaded { changed, needs_restart: restart, warnings })
     }

@@ -79,12 +79,16 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
     };
     signals::on_first_or_reload(end, Box::new(reload))?;
     let mut prints = print_ready;
-    while let Some(socket) = serving.join(prints)? {
+    loop {
+        let in_force = serving.reloading.clone();
+        let Some(socket) = serving.join(prints)? else { return Ok(()) };
         if takeover::is_served(&socket) {
             tracing::info!("another broker has taken this one's place");
             return Ok(());
         }
         tracing::error!("the broker that was to take this one's place is gone: serving again");
+        // With what reloads have brought.
+        let loaded = in_force.in_force();
         serving = match Serving::start(&sources, &loaded, Arc::clone(&counts)) {
             Err(failure) if failure.code() == Code::AlreadyRunning => return Ok(()),
             serving => serving?,
@@ -95,7 +99,6 @@ pub fn run(args: Box<ServeArgs>) -> Result<(), Failure> {
         }
         prints = false;
     }
-    Ok(())
 }
 
 /// Sources of a broker's settings: what was typed, and a file.
@@ -184,8 +187,10 @@ impl Serving {
         );
         supervision::tell_ready(&broker, prints);
         let (socket, heir) = (broker.socket().to_owned(), broker.heir());
-        supervision::watch(&broker)?;
-        broker.join().map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
+        let watchdog = supervision::watch(&broker)?;
+        let ended = broker.join();
+        drop(watchdog);
+        ended.map_err(|error| Failure::other(format_args!("the broker broke: {error}")))?;
         tracing::info!("ended");
         Ok(heir.is_there().then_some(socket))
     }

@@ -130,6 +130,33 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Takes the newer settings where a reload changes them, and these for the rest.
+    pub fn with_live(self, newer: Settings) -> Settings {
+        let mut link = self.link;
+        // A link is neither opened nor closed while it runs.
+        if link.address.is_some() {
+            link.peer = newer.link.peer;
+            if link.key_file.is_empty() == newer.link.key_file.is_empty() {
+                link.key_file = newer.link.key_file;
+            }
+        }
+        Settings {
+            spin_us: newer.spin_us,
+            max_queue: newer.max_queue,
+            max_memory: newer.max_memory,
+            max_clients: newer.max_clients,
+            max_clients_per_user: newer.max_clients_per_user,
+            max_patterns: newer.max_patterns,
+            stall_timeout: newer.stall_timeout,
+            hello_timeout: newer.hello_timeout,
+            drain_timeout: newer.drain_timeout,
+            log: newer.log,
+            link,
+            channels: newer.channels,
+            ..self
+        }
+    }
+
     /// Takes these settings, and where they are unset, the others.
     pub fn or(self, other: Settings) -> Settings {
         Settings {
@@ -164,6 +191,7 @@ impl Settings {
 mod tests {
     use clap::Parser;
 
+    use super::super::config::keys::{self, Change};
     use super::*;
     use crate::cli::args::{Cli, Command};
 
@@ -185,6 +213,29 @@ mod tests {
         assert_eq!(toml::from_str(EVERY_SETTING), Ok(typed(&line)));
         // Nothing was forgotten in the merge either.
         assert_eq!(Settings::default().or(typed(&line)), typed(&line));
+    }
+
+    #[test]
+    fn what_a_reload_changes_is_taken_of_the_newer_ones() {
+        let newer: Settings = toml::from_str(EVERY_SETTING).unwrap();
+        let table = toml::Table::try_from(Settings::default().with_live(newer)).unwrap();
+        let live = keys::all().iter().filter(|key| key.change == Change::Live);
+        let live = live.filter(|key| key.table == keys::Table::Broker).map(|key| key.name);
+        let taken = table.iter().filter(|(_, value)| !value.is_table());
+        let (mut live, mut taken): (Vec<_>, Vec<_>) =
+            (live.collect(), taken.map(|(name, _)| name.as_str()).collect());
+        live.sort_unstable();
+        taken.sort_unstable();
+        assert_eq!(taken, live);
+
+        let link = |text: &str| -> Settings { toml::from_str(text).unwrap() };
+        let before = link("[link]\nkey-file = 'a'\npeer = 'x:1'\nttl = 3");
+        let after = before.clone().with_live(link("[link]\nkey-file = ['a', 'b']\nttl = 4"));
+        assert_eq!((after.link.key_file.len(), after.link.peer.len()), (2, 0));
+        assert_eq!(after.link.ttl, Some(3));
+        assert_eq!(before.clone().with_live(link("[link]")).link.key_file.len(), 1);
+        let alone = Settings::default().with_live(before);
+        assert_eq!(alone.link, Settings::default().link);
     }
 
     #[test]

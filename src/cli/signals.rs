@@ -1,11 +1,15 @@
 //! Requests to end a command: signals on Unix, the console on Windows. The first
 //! request asks for an end in order, the second ends at once.
+//!
+//! Invariant: whoever hears requests does nothing else, so that the second one is heard
+//! whatever the first one waits for, and the first one whatever a reload waits for.
 
 #[cfg(unix)]
 mod unix;
 #[cfg(windows)]
 mod windows;
 
+use std::io;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -63,8 +67,9 @@ pub fn on_first(first: impl FnOnce(Request) + Send + 'static) -> Result<(), Fail
     listen(first, None)
 }
 
-/// Calls `first` on the first request to end, and `reload` on each request to read the
-/// configuration again, from one thread; a second request to end ends the process.
+/// Calls `first` on the first request to end, and `reload` on requests to read the
+/// configuration again, each from a thread of its own; a second request to end ends the
+/// process.
 pub fn on_first_or_reload(
     first: impl FnOnce(Request) + Send + 'static,
     reload: Reload,
@@ -76,7 +81,60 @@ fn listen(
     first: impl FnOnce(Request) + Send + 'static,
     reload: Option<Reload>,
 ) -> Result<(), Failure> {
-    system::listen(first, reload).map_err(|error| {
+    let cannot = |error: io::Error| {
         Failure::other(format_args!("cannot listen to {}: {error}", system::NAMES))
-    })
+    };
+    let (asked, requests) = mpsc::sync_channel(1);
+    let end = move || requests.recv().map(first).unwrap_or_default();
+    thread::Builder::new().name("ending".into()).spawn(end).map_err(cannot)?;
+    let reload = match reload {
+        Some(reload) => Some(reloader(reload).map_err(cannot)?),
+        None => None,
+    };
+    // There is room for the only one.
+    let first = move |request| {
+        let _ = asked.try_send(request);
+    };
+    system::listen(first, reload).map_err(cannot)
+}
+
+/// Returns a call that hands its work to a thread of its own. A request that comes while one
+/// waits is the same one.
+fn reloader(mut reload: Reload) -> io::Result<Reload> {
+    let (asked, requests) = mpsc::sync_channel(1);
+    let run = move || requests.iter().for_each(|()| reload());
+    thread::Builder::new().name("reload".into()).spawn(run)?;
+    let ask = move || {
+        let _ = asked.try_send(());
+    };
+    Ok(Box::new(ask))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The thread that hears signals read the configuration, and heard no other one.
+    #[test]
+    fn whoever_asks_for_a_reload_does_not_wait_for_it() {
+        let (begun, begins) = mpsc::channel();
+        let (go_on, waits) = mpsc::channel();
+        let mut ask = reloader(Box::new(move || {
+            begun.send(()).unwrap();
+            waits.recv().unwrap();
+        }))
+        .unwrap();
+        ask();
+        begins.recv().unwrap();
+        // All that come meanwhile are one.
+        (0..10).for_each(|_| ask());
+        go_on.send(()).unwrap();
+        begins.recv().unwrap();
+        go_on.send(()).unwrap();
+        ask();
+        begins.recv().unwrap();
+        go_on.send(()).unwrap();
+        drop(ask);
+        assert!(begins.recv().is_err(), "that was all");
+    }
 }

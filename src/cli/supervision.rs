@@ -12,6 +12,7 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -151,9 +152,14 @@ pub fn take_socket(options: &mut BrokerOptions) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Thread that tells the service manager that a broker turns; dropping this ends it.
+pub struct Watchdog {
+    _over: mpsc::Sender<()>,
+}
+
 /// Tells the service manager that all shards turn, as often as it asks for that, from a
 /// thread of its own. While one does not, it is told nothing, and does what it is set up for.
-pub fn watch(broker: &Broker) -> Result<(), Failure> {
+pub fn watch(broker: &Broker) -> Result<Option<Watchdog>, Failure> {
     let variable = |name| std::env::var(name).ok();
     let own = std::process::id();
     let asked =
@@ -161,13 +167,17 @@ pub fn watch(broker: &Broker) -> Result<(), Failure> {
     let is_successor =
         HAS_TAKEN_OVER.load(Ordering::Relaxed) && variable("NOTIFY_SOCKET").is_some();
     let asked = if is_successor { Some(WATCHDOG_OF_SUCCESSOR) } else { asked };
-    let Some(period) = asked.map(|period| period / 2) else { return Ok(()) };
+    let Some(period) = asked.map(|period| period / 2) else { return Ok(None) };
     let watch = broker.watch();
+    let (sender, over) = mpsc::channel::<()>();
     let tell = move || {
         let mut was_silent = false;
         loop {
             watch.ask();
-            thread::sleep(period);
+            // A broker that has ended is silent, and another one may serve.
+            if over.recv_timeout(period) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
             let silent = watch.silent();
             if silent.is_empty() {
                 notify("WATCHDOG=1");
@@ -181,7 +191,7 @@ pub fn watch(broker: &Broker) -> Result<(), Failure> {
         }
     };
     let started = thread::Builder::new().name("watchdog".into()).spawn(tell);
-    started.map(drop).map_err(|error| {
+    started.map(|_| Some(Watchdog { _over: sender })).map_err(|error| {
         Failure::other(format_args!("cannot start the thread of the watchdog: {error}"))
     })
 }

@@ -11,6 +11,7 @@ use foldhash::fast::FixedState;
 
 use netcluster_platform::Io;
 
+use crate::channels::Channel;
 use crate::connection::{Connection, State};
 use crate::request::{ClientsWanted, Order};
 use crate::status::{
@@ -56,6 +57,8 @@ struct ChannelSums {
     clients: u64,
     listeners: u64,
     queued_bytes: u64,
+    events_in: u64,
+    events_out: u64,
 }
 
 impl Count {
@@ -88,7 +91,7 @@ impl Count {
     }
 
     /// Counts a connection.
-    fn add(&mut self, connection: &Connection, channel: Option<&Arc<str>>) {
+    fn add(&mut self, connection: &Connection, channel: Option<&Channel>) {
         let queued_bytes = connection.outbound.queued_bytes() as u64;
         let sums = &mut self.sums;
         sums.shared_clients += u64::from(connection.sharing.is_on());
@@ -104,7 +107,12 @@ impl Count {
             self.choose(connection, queued_bytes, &wanted);
         }
         if let Some(channel) = channel.filter(|_| self.lists_channels()) {
-            let sums = self.channels.entry(Arc::clone(channel)).or_default();
+            let sums = self.channels.entry(Arc::clone(&channel.name)).or_insert_with(|| {
+                let (events_in, events_out) = channel.events_of_gone;
+                ChannelSums { events_in, events_out, ..ChannelSums::default() }
+            });
+            sums.events_in += connection.events_in;
+            sums.events_out += connection.events_out;
             sums.clients += 1;
             sums.listeners += connection.patterns.len() as u64;
             sums.queued_bytes += queued_bytes;
@@ -144,6 +152,8 @@ impl Count {
             clients: sums.clients,
             listeners: sums.listeners,
             queued_bytes: sums.queued_bytes,
+            events_in: sums.events_in,
+            events_out: sums.events_out,
         });
         let mut channels: Vec<_> = statuses.collect();
         let omitted = least_wanted_last(&mut channels, MAX_LISTED, |it| it.clients);
@@ -177,7 +187,7 @@ impl<I: Io> Shard<I> {
             return true;
         }
         for connection in self.connections.range(count.at, places) {
-            let channel = connection.channel.map(|id| &self.router.channels.get(id).name);
+            let channel = connection.channel.map(|id| self.router.channels.get(id));
             count.add(connection, channel);
         }
         count.at += places;

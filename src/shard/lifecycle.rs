@@ -148,9 +148,11 @@ impl<I: Io> Shard<I> {
         if let Some(channel) = self.connections.at(conn).channel.take() {
             let name = Arc::clone(&self.router.channels.get(channel).name);
             let nothing = PatternSet::new(&self.shared.budget);
-            let patterns = std::mem::replace(&mut self.connections.at(conn).patterns, nothing);
+            let connection = self.connections.at(conn);
+            let patterns = std::mem::replace(&mut connection.patterns, nothing);
+            let events = (connection.events_in, connection.events_out);
             self.depart(Arc::clone(&name), target, patterns);
-            self.router.channels.leave(channel);
+            self.router.channels.leave(channel, events);
             self.channel_unused(&name);
             self.report_departed(&name, target.client);
             self.totals.clients -= 1;

@@ -19,10 +19,9 @@ pub(super) const DONE: &str = "{}";
 impl<I: Io> Shard<I> {
     /// Handles a request of a client.
     pub(super) fn requested(&mut self, conn: Conn, number: u64, payload: &[u8]) {
-        let connection = self.connections.at(conn);
-        let target = connection.target;
+        let target = self.connections.at(conn).target;
         let request = Request::read(payload).and_then(|request| {
-            if !request.is_for_owner() || self.acceptor.limits.is_trusted(&connection.peer) {
+            if !request.is_for_owner() || self.is_of_owner(conn) {
                 return Ok(request);
             }
             Err("only root and the broker's own user may ask for that".to_owned())
@@ -49,10 +48,16 @@ impl<I: Io> Shard<I> {
     }
 
     fn begin_errand(&mut self, target: Target, number: u64, errand: Errand) -> Result<(), String> {
+        let is_owner = self.is_of_owner(target.conn);
         match &mut self.errands {
-            Some(errands) => errands.begin(target, number, errand),
+            Some(errands) => errands.begin(target, number, errand, is_owner),
             None => Err("the program that this broker runs in does not do that".to_owned()),
         }
+    }
+
+    /// Returns whether a connection is of root or the broker's own user.
+    pub(super) fn is_of_owner(&mut self, conn: Conn) -> bool {
+        self.acceptor.limits.is_trusted(&self.connections.at(conn).peer)
     }
 
     /// Answers who asked for an errand that was done.

@@ -33,6 +33,9 @@ use super::control::cut;
 /// Questions that one shard has asked the others at a time.
 const MAX_SURVEYS: usize = 64;
 
+/// Those of them that only root and the broker's own user may ask, whatever others do.
+const KEPT_SURVEYS: usize = 16;
+
 /// Text for a client that is disconnected without a reason.
 const KICKED: &str = "disconnected by whoever runs the broker";
 
@@ -121,7 +124,8 @@ impl<I: Io> Shard<I> {
         if let Some(same) = collecting.find(|it| is_shared && it.inquiry == inquiry) {
             return same.askers.push(asker);
         }
-        if self.surveys.collecting.len() == MAX_SURVEYS {
+        let kept = if self.is_of_owner(asker.target.conn) { 0 } else { KEPT_SURVEYS };
+        if self.surveys.collecting.len() >= MAX_SURVEYS - kept {
             return self.refuse_one(asker, "too many ask at a time: try again");
         }
         let number = self.surveys.next;

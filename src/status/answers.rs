@@ -68,6 +68,8 @@ fn add_channels(channels: &mut BTreeMap<String, ChannelStatus>, more: Vec<Channe
         channel.clients += part.clients;
         channel.listeners += part.listeners;
         channel.queued_bytes += part.queued_bytes;
+        channel.events_in += part.events_in;
+        channel.events_out += part.events_out;
     }
 }
 

@@ -9,6 +9,8 @@
 
 mod process;
 mod system;
+#[cfg(target_os = "linux")]
+mod terminal;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,8 @@ pub use system::{
     NO_SOCKET, Signal, has_signals, is_root, is_socket, is_unix, loopback, mode_and_group,
     own_user, set_mode,
 };
+#[cfg(target_os = "linux")]
+pub use terminal::Terminal;
 
 /// Number of the unprivileged user that every system has ("nobody").
 pub const NOBODY: u32 = 65_534;

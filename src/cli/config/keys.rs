@@ -5,6 +5,8 @@
 //! [`LinkSettings`], [`ChannelSettings`]); [`FACTS`] adds what clap does not know. A test
 //! compares the two, and each value with what file and flags take.
 
+use std::sync::LazyLock;
+
 use clap::{Args, Command};
 
 use crate::cli::link::{ChannelSettings, LinkSettings};
@@ -264,11 +266,18 @@ fn size(bytes: u64) -> String {
     }
 }
 
+/// All keys, made once: a file may have thousands of settings.
+static ALL: LazyLock<Vec<Key>> = LazyLock::new(make);
+
 /// Returns all keys, in the order of the help.
 ///
 /// # Panics
 /// If the structs of the settings and [`FACTS`] have different keys; a test sees to that.
-pub fn all() -> Vec<Key> {
+pub fn all() -> &'static [Key] {
+    &ALL
+}
+
+fn make() -> Vec<Key> {
     let tables = [
         (Broker, Settings::augment_args(Command::new("broker"))),
         (Link, LinkSettings::augment_args(Command::new("link"))),
@@ -310,6 +319,6 @@ pub fn all() -> Vec<Key> {
 }
 
 /// Returns the key of a setting, by its path.
-pub fn find(path: &str) -> Option<Key> {
-    all().into_iter().find(|key| key.is_of(path))
+pub fn find(path: &str) -> Option<&'static Key> {
+    all().iter().find(|key| key.is_of(path))
 }

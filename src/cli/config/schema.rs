@@ -7,9 +7,9 @@ use super::keys::{self, Change, Key, Kind, Table};
 /// Returns the schema.
 pub fn text() -> String {
     let keys = keys::all();
-    let mut top = properties(&keys, Table::Broker);
-    let link = table("The link to other machines", properties(&keys, Table::Link));
-    let channel = table("Settings of one channel", properties(&keys, Table::Channel));
+    let mut top = properties(keys, Table::Broker);
+    let link = table("The link to other machines", properties(keys, Table::Link));
+    let channel = table("Settings of one channel", properties(keys, Table::Channel));
     top.insert("link".to_owned(), link);
     top.insert(
         "channels".to_owned(),

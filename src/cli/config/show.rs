@@ -17,7 +17,7 @@ struct Shown {
     /// Value as TOML, if there is one that is always the same.
     value: Option<String>,
     from: String,
-    key: Key,
+    key: &'static Key,
 }
 
 /// Returns it as TOML, with the place of each value behind it.

@@ -4,10 +4,12 @@
 //! Invariant: what is wrong is told with its place, the flag, the variable, or file, line
 //! and column, and with what is allowed there.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -16,12 +18,19 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::cli::failure::Failure;
+use crate::cli::render::escaped;
 use crate::cli::settings::Settings;
 
 use super::keys;
 
 /// Variable that names the file where no flag does.
 pub const CONFIG_VARIABLE: &str = "NETCLUSTER_CONFIG";
+
+/// Largest file, in bytes: some ten thousand channels.
+const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// Longest part of a complaint that is told, in characters.
+const MAX_TOLD_CHARS: usize = 600;
 
 /// Separator of the values of a variable that has several.
 const LIST_SEPARATOR: char = ',';
@@ -65,8 +74,7 @@ pub struct Loaded {
 /// # Errors
 /// Which place is wrong, and what is allowed there.
 pub fn load(typed: Settings, config: Option<&Path>) -> Result<Loaded, Failure> {
-    let named = std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty());
-    let config = config.map(Path::to_owned).or_else(|| named.map(PathBuf::from));
+    let config = named(config);
     let typed = Loaded::typed(typed);
     let environment = read_environment(|name| std::env::var_os(name))?;
     let loaded = typed.or(environment);
@@ -76,29 +84,60 @@ pub fn load(typed: Settings, config: Option<&Path>) -> Result<Loaded, Failure> {
     })
 }
 
+/// Returns the file that is named, by an argument or by [`CONFIG_VARIABLE`].
+pub fn named(config: Option<&Path>) -> Option<PathBuf> {
+    let named = std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty());
+    config.map(Path::to_owned).or_else(|| named.map(PathBuf::from))
+}
+
 /// Reads a file.
 ///
 /// # Errors
 /// Its name, the line, the column, and what is wrong there.
 pub fn read_file(path: &Path) -> Result<Loaded, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| {
-        Failure::usage(format_args!("cannot read the configuration {}: {error}", path.display()))
-    })?;
+    let cannot = |why: &dyn fmt::Display| {
+        Failure::usage(format_args!("cannot read the configuration {}: {why}", path.display()))
+    };
+    let file = File::open(path).map_err(|error| cannot(&error))?;
+    let mut text = Vec::new();
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text).map_err(|error| cannot(&error))?;
+    if text.len() as u64 > MAX_FILE_BYTES {
+        return Err(cannot(&format_args!("it is longer than {MAX_FILE_BYTES} bytes, the limit")));
+    }
+    let text = String::from_utf8(text).map_err(|_| cannot(&"it is no UTF-8"))?;
     parse(path, &text).map_err(Failure::usage)
 }
 
+/// Checks that a file can be read a second time: what is in a pipe is gone, and who opens one
+/// that nobody writes waits for ever.
+///
+/// # Errors
+/// Its name.
+pub fn check_lasting(path: &Path) -> Result<(), Failure> {
+    match path.metadata() {
+        Ok(about) if !about.is_file() && !about.is_dir() => Err(Failure::usage(format_args!(
+            "{} is a pipe or a device, which cannot be read again: put it into a file",
+            path.display()
+        ))),
+        // Whoever reads it says what is wrong.
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn parse(path: &Path, text: &str) -> Result<Loaded, String> {
+    let lines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at + 1).collect();
     let place = |span: Range<usize>| {
-        let before = text.get(..span.start).unwrap_or(text);
-        let line = 1 + before.matches('\n').count();
-        let start = before.rfind('\n').map_or(0, |at| at + 1);
-        Origin::File(path.to_owned(), line, 1 + before[start..].chars().count())
+        let line = lines.partition_point(|start| *start <= span.start);
+        let start = line.checked_sub(1).map_or(0, |before| lines[before]);
+        let before = text.get(start..span.start).unwrap_or_default();
+        Origin::File(path.to_owned(), 1 + line, 1 + before.chars().count())
     };
     let wrong = |error: &toml::de::Error, key: Option<&str>| {
         let allowed = key
             .and_then(keys::find)
             .map_or_else(String::new, |key| format!("; `{}` is {}", key.name, key.kind.allowed()));
         let message = error.message().trim().replace('\n', "; ");
+        let message = shortened(&message);
         let place =
             error.span().map_or_else(|| path.display().to_string(), |it| place(it).to_string());
         format!("{place}: {message}{allowed}")
@@ -117,6 +156,14 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Loaded, String> {
     })?;
     let origins = spans.into_iter().map(|(path, key, _)| (path, place(key))).collect();
     Ok(Loaded { settings, file: Some(path.to_owned()), origins })
+}
+
+/// Returns the beginning of a text in which somebody's own words are, if it is long.
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(MAX_TOLD_CHARS) {
+        Some((end, _)) => Cow::Owned(format!("{} …", &text[..end])),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// Lists the keys below a table by their path, with the places of key and value.
@@ -157,8 +204,8 @@ pub(super) fn read_environment(
             .and_then(|matches| Settings::from_arg_matches(&matches))
             .map_err(|error| {
                 let text = error.to_string();
-                let line = text.lines().next().unwrap_or_default();
-                wrong(&line.trim_start_matches("error: "))
+                let told = text.split("\n\n").next().unwrap_or_default();
+                wrong(&shortened(&escaped(told.trim_start_matches("error: "))))
             })?;
         let origins = [(key.path(), Origin::Variable(variable))].into();
         loaded = loaded.or(Loaded { settings, file: None, origins });
@@ -170,7 +217,7 @@ impl Loaded {
     pub(super) fn typed(settings: Settings) -> Loaded {
         let mut loaded = Loaded { settings, ..Loaded::default() };
         for path in loaded.values().into_keys() {
-            if let Some(flag) = keys::find(&path).and_then(|key| key.flag) {
+            if let Some(flag) = keys::find(&path).and_then(|key| key.flag.clone()) {
                 loaded.origins.insert(path, Origin::Flag(flag));
             }
         }
@@ -186,6 +233,12 @@ impl Loaded {
             file: self.file.or(other.file),
             origins,
         }
+    }
+
+    /// Takes the newer settings where a reload changes them, and these for the rest.
+    pub fn with_live(&self, newer: Loaded) -> Loaded {
+        let settings = self.settings.clone().with_live(newer.settings);
+        Loaded { settings, ..newer }
     }
 
     /// Returns the settings that are set, by path.
@@ -210,7 +263,7 @@ impl Loaded {
     pub fn locate(&self, failure: Failure) -> Failure {
         let text = failure.to_string();
         let named = text.split([' ', ':']).next().unwrap_or_default();
-        let key = keys::all().into_iter().find(|key| key.name == named || key.path() == named);
+        let key = keys::all().iter().find(|key| key.name == named || key.path() == named);
         let path = match key {
             Some(key) if key.table == keys::Table::Channel => named.to_owned(),
             Some(key) => key.path(),

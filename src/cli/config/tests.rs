@@ -33,7 +33,7 @@ fn meant(text: &str) -> Result<String, String> {
 #[test]
 fn file_flag_and_variable_mean_the_same_for_every_key() {
     for key in keys::all() {
-        let loaded = file(&line(&key, key.example)).unwrap();
+        let loaded = file(&line(key, key.example)).unwrap();
         let path = key.path().replace("NAME", "a.b");
         let value = loaded.values().remove(&path).unwrap_or_else(|| panic!("{path} is not set"));
         assert!(loaded.origin(&path).unwrap().to_string().starts_with("n.toml:"), "{path}");
@@ -70,7 +70,7 @@ fn a_default_is_what_an_unset_key_means() {
             Table::Link => "[link]",
             Table::Channel => "[link]\n[channels.'a.b']",
         };
-        assert_eq!(meant(&line(&key, default)), meant(unset), "{}", key.path());
+        assert_eq!(meant(&line(key, default)), meant(unset), "{}", key.path());
         let is_told =
             !key.default_words.is_empty() || key.help.contains(default.trim_matches('\''));
         assert!(is_told || key.kind == Kind::Flag, "{}", key.path());
@@ -93,12 +93,12 @@ fn bounds_are_those_of_the_broker() {
         };
         for value in within.into_iter().flatten() {
             // With a link there is less room, which is another rule.
-            let meant = meant(&line(&key, &value.to_string()));
+            let meant = meant(&line(key, &value.to_string()));
             let other_rule = meant.as_ref().is_err_and(|text| !text.contains(key.name));
             assert!(meant.is_ok() || other_rule, "{}: {meant:?}", key.path());
         }
         for value in beyond.into_iter().flatten() {
-            let text = meant(&line(&key, &value.to_string())).unwrap_err();
+            let text = meant(&line(key, &value.to_string())).unwrap_err();
             assert!(text.starts_with("n.toml:") && text.contains(key.name), "{text}");
             checked += 1;
         }
@@ -243,4 +243,27 @@ fn it_is_shown_where_each_value_came_from() {
     let json: serde_json::Value = serde_json::from_str(&show::json(&loaded)).unwrap();
     assert_eq!(json["spin-us"]["value"], 4);
     assert_eq!(json["channels.a.b.pressure"]["from"], "n.toml:5:1");
+}
+
+/// Minutes went by, and a file of any size or none that ends was read to its end.
+#[test]
+fn a_file_may_be_long_but_not_endless() {
+    let channels: String =
+        (0..5000).map(|number| format!("[channels.c{number}]\nnetwork = false\n")).collect();
+    let loaded = sources::parse(Path::new("n.toml"), &channels).unwrap();
+    assert_eq!(loaded.origin("channels.c4999.network").unwrap().to_string(), "n.toml:10000:1");
+    let error =
+        sources::parse(Path::new("n.toml"), &format!("{channels}netwrk = 1\n")).unwrap_err();
+    assert!(error.starts_with("n.toml:10001:1: unknown field `netwrk`"), "{error}");
+    let error = sources::parse(Path::new("n.toml"), &format!("{} = 1", "x".repeat(5000)));
+    assert!(error.unwrap_err().len() < 1000);
+    if cfg!(unix) {
+        let error = sources::read_file(Path::new("/dev/zero")).unwrap_err();
+        assert!(error.to_string().contains("longer than 1048576 bytes"), "{error}");
+    }
+    let error = sources::read_environment(|name| {
+        (name == "NETCLUSTER_SHARDS").then(|| "2\n\x1b".repeat(5000).into())
+    });
+    let error = error.unwrap_err().to_string();
+    assert!(error.len() < 1000 && !error.contains(['\n', '\x1b']), "{error}");
 }

@@ -2,19 +2,21 @@
 //! connection.
 //!
 //! Whoever connects has so much time in all to say a short request and to take the answer,
-//! whatever he sends meanwhile, and only so many are served at a time: slow ones are cut
-//! off, and keep nobody waiting for longer than that.
+//! whatever he sends meanwhile, and only so many are served at a time: who comes then takes
+//! the place of the one that has said nothing whole for the longest time. So many slow ones,
+//! however often they come again, keep nobody out who asks at once.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::net::{TcpListener, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Connections that are served at a time; those beyond it are told to come again.
+/// Connections that are served at a time.
 const MAX_CONNECTIONS: usize = 16;
 
 /// Longest request, in bytes.
@@ -25,6 +27,9 @@ const MAX_HEADERS: usize = 64;
 
 /// Time from the start of a connection to its end.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Most that is read behind a request, so that the answer is not lost with it.
+const MAX_REST_BYTES: usize = 256 << 10;
 
 /// Pause after the system refused a connection.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
@@ -46,25 +51,35 @@ impl Response {
     }
 }
 
-/// A connection whose waits can be bounded.
-trait Connection: Read + Write + Send + 'static {
+/// A connection whose waits can be bounded, and ended by another thread.
+trait Connection: Read + Write + Send + Sized + 'static {
     fn set_timeout(&self, timeout: Duration) -> io::Result<()>;
+    fn shut(&self, what: Shutdown) -> io::Result<()>;
+    fn second(&self) -> io::Result<Self>;
 }
 
-impl Connection for TcpStream {
-    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
-        self.set_read_timeout(Some(timeout))?;
-        self.set_write_timeout(Some(timeout))
-    }
+macro_rules! connection {
+    ($stream:ty) => {
+        impl Connection for $stream {
+            fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+                self.set_read_timeout(Some(timeout))?;
+                self.set_write_timeout(Some(timeout))
+            }
+
+            fn shut(&self, what: Shutdown) -> io::Result<()> {
+                self.shutdown(what)
+            }
+
+            fn second(&self) -> io::Result<Self> {
+                self.try_clone()
+            }
+        }
+    };
 }
 
+connection!(TcpStream);
 #[cfg(unix)]
-impl Connection for UnixStream {
-    fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
-        self.set_read_timeout(Some(timeout))?;
-        self.set_write_timeout(Some(timeout))
-    }
-}
+connection!(UnixStream);
 
 /// Serves whoever connects to a port, on threads of their own.
 pub fn serve_tcp<F>(listener: TcpListener, answer: F) -> io::Result<()>
@@ -89,11 +104,11 @@ where
     A: Fn() -> io::Result<C> + Send + 'static,
     F: Fn(&str) -> Response + Send + Sync + 'static,
 {
-    let (answer, served) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
+    let (answer, crowd) = (Arc::new(answer), Arc::new(Crowd::default()));
     let run = move || {
         loop {
             match accept() {
-                Ok(connection) => take_in(connection, &answer, &served),
+                Ok(connection) => take_in(connection, &answer, &crowd),
                 Err(_) => thread::sleep(REFUSED_PAUSE),
             }
         }
@@ -102,40 +117,96 @@ where
 }
 
 /// Serves one connection on a thread, if there are not too many.
-fn take_in<C, F>(mut connection: C, answer: &Arc<F>, served: &Arc<AtomicUsize>)
+fn take_in<C, F>(mut connection: C, answer: &Arc<F>, crowd: &Arc<Crowd<C>>)
 where
     C: Connection,
     F: Fn(&str) -> Response + Send + Sync + 'static,
 {
-    if served.fetch_add(1, Ordering::Relaxed) >= MAX_CONNECTIONS {
-        served.fetch_sub(1, Ordering::Relaxed);
+    let Some(seat) = connection.second().ok().and_then(|second| crowd.sit_down(second)) else {
         // It fits the socket's buffer, or is not sent.
         let _ = connection.set_timeout(Duration::from_millis(1));
         let _ = write(&mut connection, &Response::text(503, "too many connections\n"), true);
         return;
-    }
-    let seat = Seat(Arc::clone(served));
+    };
     let answer = Arc::clone(answer);
     let run = move || {
-        let _seat = seat;
         // Who is gone, or too slow, is told nothing.
-        let _ = serve_one(&mut connection, &*answer);
+        let _ = serve_one(&mut connection, &seat, &*answer);
     };
     // Without a thread the connection is closed.
     let _ = thread::Builder::new().name("metrics-one".into()).spawn(run);
 }
 
-/// Place among the connections that are served.
-struct Seat(Arc<AtomicUsize>);
+/// Connections that are served.
+struct Crowd<C> {
+    seats: Mutex<Seats<C>>,
+}
 
-impl Drop for Seat {
+struct Seats<C> {
+    /// Seats by their numbers, the oldest first. One whose request is being answered has no
+    /// connection to be ended by.
+    taken: BTreeMap<u64, Option<C>>,
+    next: u64,
+}
+
+impl<C> Default for Crowd<C> {
+    fn default() -> Crowd<C> {
+        Crowd { seats: Mutex::new(Seats { taken: BTreeMap::new(), next: 0 }) }
+    }
+}
+
+impl<C> Crowd<C> {
+    fn lock(&self) -> MutexGuard<'_, Seats<C>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Connection> Crowd<C> {
+    /// Gives a connection a seat, if need be that of the one that has waited longest; none
+    /// if all are being answered.
+    fn sit_down(self: &Arc<Crowd<C>>, connection: C) -> Option<Seat<C>> {
+        let mut seats = self.lock();
+        if seats.taken.len() >= MAX_CONNECTIONS {
+            let oldest =
+                seats.taken.iter().find_map(|(number, it)| it.is_some().then_some(*number));
+            // Its thread ends by that.
+            let left = seats.taken.remove(&oldest?).flatten();
+            left.into_iter().for_each(|it| drop(it.shut(Shutdown::Both)));
+        }
+        let number = seats.next;
+        seats.next += 1;
+        seats.taken.insert(number, Some(connection));
+        Some(Seat { crowd: Arc::clone(self), number })
+    }
+}
+
+/// Place among the connections that are served.
+struct Seat<C> {
+    crowd: Arc<Crowd<C>>,
+    number: u64,
+}
+
+impl<C> Seat<C> {
+    /// Keeps the seat while the request is answered.
+    fn keep(&self) {
+        self.crowd.lock().taken.entry(self.number).and_modify(|it| *it = None);
+    }
+
+    /// Leaves the seat to others, if they want it.
+    fn offer(&self, connection: C) {
+        self.crowd.lock().taken.entry(self.number).and_modify(|it| *it = Some(connection));
+    }
+}
+
+impl<C> Drop for Seat<C> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.crowd.lock().taken.remove(&self.number);
     }
 }
 
 fn serve_one<C: Connection>(
     connection: &mut C,
+    seat: &Seat<C>,
     answer: &(impl Fn(&str) -> Response + ?Sized),
 ) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
@@ -146,7 +217,12 @@ fn serve_one<C: Connection>(
         let count = connection.read(&mut chunk)?;
         request.extend_from_slice(&chunk[..count]);
         let (response, has_body) = match read(&request) {
-            Ok(Some(Request { path, has_body })) => (answer(&path), has_body),
+            Ok(Some(Request { path, has_body })) => {
+                seat.keep();
+                let response = answer(&path);
+                seat.offer(connection.second()?);
+                (response, has_body)
+            }
             Ok(None) if count == 0 => return Ok(()),
             Ok(None) if request.len() > MAX_REQUEST_BYTES => {
                 (Response::text(431, "the request is too long\n"), true)
@@ -155,8 +231,24 @@ fn serve_one<C: Connection>(
             Err(response) => (response, true),
         };
         bound(connection, deadline)?;
-        return write(connection, &response, has_body);
+        write(connection, &response, has_body)?;
+        return read_rest(connection, deadline);
     }
+}
+
+/// Reads what comes behind a request: the system takes back an answer to who has said more
+/// than was read.
+fn read_rest<C: Connection>(connection: &mut C, deadline: Instant) -> io::Result<()> {
+    connection.shut(Shutdown::Write)?;
+    let (mut chunk, mut left) = ([0; 4096], MAX_REST_BYTES);
+    while left > 0 {
+        bound(connection, deadline)?;
+        match connection.read(&mut chunk)? {
+            0 => break,
+            count => left = left.saturating_sub(count),
+        }
+    }
+    Ok(())
 }
 
 /// Lets the next wait end with the connection's time.

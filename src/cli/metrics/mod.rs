@@ -110,13 +110,18 @@ fn cannot(place: impl fmt::Display, error: &io::Error) -> Failure {
     Failure::other(format_args!("cannot serve metrics at {place}: {error}"))
 }
 
-/// Binds a socket, in the place of one that nobody listens at any more.
+/// Binds a socket, in the place of one that nobody listens at any more. Another file stays.
 #[cfg(unix)]
 fn bind_unix(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    use std::os::unix::fs::FileTypeExt;
     use std::os::unix::net::{UnixListener, UnixStream};
 
     match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            // The system refuses connections to files of any kind alike.
+            if !path.symlink_metadata()?.file_type().is_socket() {
+                return Err(io::Error::other("something is there that is no socket; move it away"));
+            }
             let left = UnixStream::connect(path);
             if left.is_err_and(|it| it.kind() == io::ErrorKind::ConnectionRefused) {
                 std::fs::remove_file(path)?;

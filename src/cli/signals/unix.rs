@@ -36,8 +36,8 @@ impl Request {
     }
 }
 
-/// Calls `first` on the first one, from a thread of its own; the second one ends the
-/// process. With `reload`, SIGHUP calls that, unless it came because the terminal went.
+/// Calls `first` on the first one; the second one ends the process. With `reload`, SIGHUP
+/// calls that, unless it came because the terminal went. Neither may wait.
 pub fn listen(
     first: impl FnOnce(Request) + Send + 'static,
     mut reload: Option<super::Reload>,

@@ -23,8 +23,8 @@ impl Request {
     }
 }
 
-/// Calls `first` on the first one, from a thread of its own; the second one ends the
-/// process. No event asks for a reload.
+/// Calls `first` on the first one, which may not wait; the second one ends the process. No
+/// event asks for a reload.
 pub fn listen(
     first: impl FnOnce(Request) + Send + 'static,
     _reload: Option<super::Reload>,

@@ -86,11 +86,20 @@ pub const ROWS: &[Row] = &[
         "netcluster status ",
         // It has what the table below it names.
         Script(
-            "broker; whole || fail status; shows block 'back end'
+            "broker; whole || fail status; shows block 'back end'; shows block ' 1 clients '
+             shows block 'listeners stalled'
              for name in $(grep -oE '`(totals|memory)\\.[a-z_]*`' \"$SOURCE/docs/operating.md\" | tr -d '`' | sed 's/.*\\.//'); do
                  shows block \"\\\"$name\\\":\"
              done
              for name in closed_by_broker link link_io; do shows block \"\\\"$name\\\":\"; done",
+        ),
+    ),
+    (
+        "netcluster top --once --view slow",
+        Script(
+            "broker; terminal on 'netcluster on log | sleep 20'; sleep 1
+             seq 3000000 | netcluster emit log --wait 1s & sleep 3
+             whole || fail slow; shows block 'full'; shows block 'netcluster on'",
         ),
     ),
     (

@@ -99,9 +99,13 @@ impl SocketKeeper {
             return Err(BindError::Replaced { path: self.path().to_owned() });
         }
         let beside = self.path().with_file_name(heir);
+        // Before anything is looked at: no other file is meant.
+        if !is_heir_name(heir) {
+            return Err(BindError::NotASocket { path: beside });
+        }
         let from = Place::open(&beside)?;
         from.own_socket()?;
-        if !is_heir_name(heir) || super::listening_pid(&beside).is_none() {
+        if super::listening_pid(&beside).is_none() {
             return Err(BindError::NotASocket { path: beside });
         }
         from.rename(place.name())
