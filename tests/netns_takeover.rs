@@ -28,7 +28,7 @@ fn emit(client: &Client, name: &str, stop: &AtomicBool) -> u64 {
     while !stop.load(Ordering::Relaxed) {
         for _ in 0..3 {
             let mut payload = number.to_le_bytes().to_vec();
-            let more = if number % 40 == 0 { 20_000 } else { number as usize * 37 % 900 };
+            let more = if number.is_multiple_of(40) { 20_000 } else { number as usize * 37 % 900 };
             payload.resize(8 + more, b'.');
             client.emit(name, &payload).expect("the broker takes it");
             number += 1;

@@ -45,7 +45,7 @@ impl Wanderer {
     }
 
     fn emit(&mut self) {
-        let bytes = if self.next % 20 == 0 { 6000 } else { 60 };
+        let bytes = if self.next.is_multiple_of(20) { 6000 } else { 60 };
         let mut payload = self.next.to_le_bytes().to_vec();
         payload.resize(bytes, self.machine as u8);
         self.session.emit(&format!("m.{}", self.machine), &payload);
@@ -115,10 +115,8 @@ struct Bus {
 
 impl Bus {
     fn new(seed: u64) -> Bus {
-        let network = NetworkFaults {
-            loss_permille: if seed % 3 == 0 { 20 } else { 0 },
-            ..NetworkFaults::default()
-        };
+        let mut network = NetworkFaults::lan();
+        network.path.loss_per_million = if seed.is_multiple_of(3) { 20_000 } else { 0 };
         let mut cluster = SimCluster::new(seed, MACHINES, Faults::default(), network);
         let member = member(seed);
         (0..MACHINES).for_each(|at| cluster.start(at, &member));
