@@ -45,14 +45,14 @@ fn succeed_under_load(seed: u64, loss_permille: u64) {
     let mut mesh = Mesh::new(seed);
     let set_up = |index| {
         let mut config = config(index);
-        config.keys = if seed % 2 == 0 { key(7) } else { config.keys };
+        config.keys = if seed.is_multiple_of(2) { key(7) } else { config.keys };
         config
     };
     (0..3).for_each(|index| mesh.start_listening(set_up(index)));
     mesh.run_ms(2500);
     mesh.loss_permille = loss_permille;
     mesh.duplicate_permille = 10;
-    mesh.jitter_ns = if seed % 3 == 0 { 80_000 } else { 0 };
+    mesh.jitter_ns = if seed.is_multiple_of(3) { 80_000 } else { 0 };
     for round in 0..10 {
         for step in 0..6 {
             for index in 0..3 {
