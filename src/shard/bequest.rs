@@ -27,8 +27,9 @@ use crate::will::Will;
 use super::Shard;
 use super::interest::heard_by;
 
-/// Longest wait for peers to confirm what was emitted: clients wait as long.
-const CONFIRMED_WITHIN: Duration = Duration::from_millis(500);
+/// Longest wait for peers to confirm what was emitted: clients wait as long, which is better
+/// than that they lose something. As a rule it is one round trip.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(2);
 
 /// State of the session's way, on the shard that drives the link.
 #[derive(Clone, Copy, Debug, Default)]
