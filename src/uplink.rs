@@ -75,7 +75,7 @@ pub struct LateSockets {
 impl LateSockets {
     /// Opens them at this port if none is configured and it can be had: peers know it.
     pub fn prefer(&mut self, unicast_port: u16) {
-        self.preferred_port = Some(unicast_port);
+        self.preferred_port = Some(unicast_port).filter(|port| *port != 0);
     }
 
     /// Opens them, on a thread of their own, once `predecessor_left` returns; tries again

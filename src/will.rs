@@ -22,7 +22,7 @@ const MAX_LINK_HOLD: Duration = Duration::from_millis(900);
 /// The session, and what the broker around it must know.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Will {
-    /// Port at which the peers reach the session.
+    /// Port at which the peers reach the session; 0 if that is not known.
     pub unicast_port: u16,
     /// Number of the next client.
     pub next_client: u32,

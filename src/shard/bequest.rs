@@ -88,7 +88,7 @@ impl<I: Io> Shard<I> {
             );
             return None;
         }
-        let unicast_port = self.io.datagram_place()?.unicast.port();
+        let unicast_port = self.io.datagram_place().map_or(0, |place| place.unicast.port());
         let mut driver = self.link.take()?;
         self.io.close_datagrams();
         Some(Will {

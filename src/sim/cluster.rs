@@ -2,7 +2,7 @@
 //! network, all stepped by the caller in one virtual time.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,6 +82,10 @@ pub struct SimCluster {
     pub brokers: Vec<Option<SimBroker>>,
     /// Brokers that were succeeded, and have not ended.
     parting: Vec<SimBroker>,
+    /// Port of each machine's broker.
+    ports: Vec<u16>,
+    /// Machines whose broker gives its place away: it is kept until it is succeeded.
+    giving: BTreeSet<usize>,
     seed: u64,
     /// Number of brokers started so far: no session or nonce comes twice.
     started: u64,
@@ -95,7 +99,17 @@ impl SimCluster {
             .map(|at| network.machine(seed.wrapping_add(at as u64 + 1), faults))
             .collect();
         let brokers = machines.iter().map(|_| None).collect();
-        SimCluster { network, machines, brokers, parting: Vec::new(), seed, started: 0 }
+        let ports = machines.iter().map(|_| 0).collect();
+        SimCluster {
+            network,
+            machines,
+            brokers,
+            parting: Vec::new(),
+            ports,
+            giving: BTreeSet::new(),
+            seed,
+            started: 0,
+        }
     }
 
     /// Returns the address of a machine.
@@ -116,6 +130,7 @@ impl SimCluster {
 
     /// Has the broker on a machine give its place away, on terms for the link or on none.
     pub fn give_way(&mut self, at: usize, terms: Option<String>) {
+        self.giving.insert(at);
         self.broker(at).give_way_on(terms);
     }
 
@@ -123,6 +138,7 @@ impl SimCluster {
     /// it has.
     pub fn succeed(&mut self, at: usize, member: &SimMember) -> bool {
         let Some(note) = self.brokers[at].as_ref().and_then(SimBroker::note) else { return false };
+        self.giving.remove(&at);
         self.parting.extend(self.brokers[at].take());
         self.start_with(at, member, note);
         true
@@ -167,10 +183,11 @@ impl SimCluster {
         let will = Will::read(&note).filter(|will| will.is_for(&config, None));
         let sockets = net.link_sockets(SimSocketsConfig {
             address: SimCluster::address(at),
-            unicast_port: will.as_ref().map_or(0, |will| will.unicast_port),
+            unicast_port: will.as_ref().map_or(0, |_| self.ports[at]),
             group_port: PORT,
             receive_buffer_bytes: member.receive_buffer_bytes,
         });
+        self.ports[at] = sockets.unicast_address().port();
         let mut shard = ShardConfig {
             node: config.node,
             run: self.started,
@@ -222,10 +239,10 @@ impl SimCluster {
 
     /// Does one turn of every shard of every broker.
     pub fn turn(&mut self) {
-        for broker in &mut self.brokers {
+        for (at, broker) in self.brokers.iter_mut().enumerate() {
             if let Some(running) = broker {
                 running.turn();
-                if running.has_ended() {
+                if running.has_ended() && !self.giving.contains(&at) {
                     *broker = None;
                 }
             }

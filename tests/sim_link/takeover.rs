@@ -15,6 +15,9 @@ const MACHINES: usize = 3;
 const TAKEOVERS: usize = 5;
 const TICK: Duration = Duration::from_micros(250);
 
+/// Turns in which a connection is answered, if it is at all.
+const LONG: usize = 400;
+
 /// Turns in which anything must happen: of virtual time, 10 s.
 const PATIENCE: usize = 40_000;
 
@@ -23,6 +26,9 @@ struct Wanderer {
     machine: usize,
     listens: bool,
     session: SimSession,
+    /// Source of the connection before, and turns since this one was begun.
+    previous: Source,
+    age: usize,
     /// Welcomed and, if it listens, answered.
     is_up: bool,
     /// Number of the first event that was emitted on this connection, and of the next one.
@@ -37,10 +43,19 @@ impl Wanderer {
     fn new(cluster: &mut SimCluster, machine: usize, listens: bool) -> Wanderer {
         let session = cluster.broker(machine).connect();
         let heard = [0; MACHINES];
-        let (is_up, first, next, losses) = (false, 0, 0, 0);
-        let mut wanderer =
-            Wanderer { machine, listens, session, is_up, first, next, heard, losses };
-        wanderer.session.hello("c", &Hello::default());
+        let mut wanderer = Wanderer {
+            machine,
+            listens,
+            session,
+            previous: Source::NONE,
+            age: 0,
+            is_up: false,
+            first: 0,
+            next: 0,
+            heard,
+            losses: 0,
+        };
+        wanderer.go_on(cluster);
         wanderer
     }
 
@@ -54,6 +69,11 @@ impl Wanderer {
 
     /// Takes what came; after a goodbye, or the end of its broker, connects anew.
     fn turn(&mut self, cluster: &mut SimCluster) {
+        self.age += 1;
+        if !self.is_up && self.age > LONG {
+            // It waited behind a listener that was closed.
+            return self.go_on(cluster);
+        }
         self.session.push();
         while let Some(frame) = self.session.next_frame() {
             match frame.kind {
@@ -68,7 +88,8 @@ impl Wanderer {
                 Kind::Event => {
                     let machine = usize::from(frame.payload[8]);
                     let number = u64::from_le_bytes(frame.payload[..8].try_into().unwrap());
-                    assert_eq!(number, self.heard[machine], "of {machine} at {}", self.machine);
+                    let told = (machine, self.machine, self.losses);
+                    assert_eq!(number, self.heard[machine], "of, at, losses: {told:?}");
                     self.heard[machine] += 1;
                 }
                 Kind::Lost => self.losses += 1,
@@ -79,6 +100,7 @@ impl Wanderer {
                         // What was not read is emitted again.
                         self.first += bye.confirmed;
                         self.next = self.first;
+                        self.previous = self.session.source;
                     }
                     return self.go_on(cluster);
                 }
@@ -88,11 +110,9 @@ impl Wanderer {
     }
 
     fn go_on(&mut self, cluster: &mut SimCluster) {
-        let previous = self.session.source;
-        self.is_up = false;
+        (self.is_up, self.age) = (false, 0);
         self.session = cluster.broker(self.machine).connect();
-        self.session.hello("c", &Hello { previous, ..Hello::default() });
-        self.session.source = Source::NONE;
+        self.session.hello("c", &Hello { previous: self.previous, ..Hello::default() });
     }
 }
 
