@@ -55,9 +55,9 @@ miri:
     MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri cargo +nightly miri test -p netcluster-platform --lib -- pool::tests slice::
     MIRIFLAGS=-Zmiri-disable-isolation CARGO_TARGET_DIR=target/miri cargo +nightly miri test -p netcluster-shm --lib
 
-# One fuzz target, for so many seconds: the long form.
+# One fuzz target, for so many seconds: the long form; keeps the inputs that it found.
 fuzz target seconds="600":
-    cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
+    fuzz/grow {{target}} {{seconds}}
 
 # All benchmarks, or those whose name contains the filter.
 bench *filter:

@@ -168,8 +168,19 @@ fn start(
         }
     };
     let (entropy, sockets) = (Box::new(entropy), LinkSockets::Open(sockets));
+    let expected_peers = options.expected_peers.clone();
     let bequest = None;
-    Ok(LinkStart { config, session, entropy, sockets, about, addresses, snapshots, bequest })
+    Ok(LinkStart {
+        config,
+        expected_peers,
+        session,
+        entropy,
+        sockets,
+        about,
+        addresses,
+        snapshots,
+        bequest,
+    })
 }
 
 fn about(info: &DatagramInfo) -> LinkIo {

@@ -47,6 +47,10 @@ const SCENARIO_FILE: &str = "scenario.toml";
 /// # Errors
 /// If the scenario cannot be run at all; a run that breaks off has a result that says so.
 pub fn run(args: &RunArgs) -> Result<bool> {
+    #[cfg(target_os = "linux")]
+    if args.scenario == crate::soak::NAME {
+        return crate::soak::run(args);
+    }
     let (mut scenario, text) = scenario::read(&args.scenario)?;
     args.apply(&mut scenario)?;
     if let Some(out) = &args.out {
@@ -112,5 +116,7 @@ pub fn scenarios(name: Option<&str>) -> Result<bool> {
         let (scenario, _) = scenario::read(name)?;
         println!("{name:<12} {}", scenario.about);
     }
+    #[cfg(target_os = "linux")]
+    println!("{:<12} {}; no file: `run soak --help`", crate::soak::NAME, crate::soak::ABOUT);
     Ok(true)
 }

@@ -14,6 +14,9 @@
 //!                                                  ├─ broker
 //!                                                  └─ play: emitters, listeners, churn
 //! ```
+//! `run soak` (`soak`) is an endurance run: brokers, clients and the network fail in a seeded
+//! order, and everything is held against what was promised.
+//!
 //! One program in several roles. Emitters and listeners use the client crate as users do;
 //! each event carries a stamp (`stamp`), each listener checks for gaps, repeats and
 //! broken payloads (`delivery_check`); only the pair that the client itself is measured
@@ -63,6 +66,8 @@ pub mod result;
 mod run;
 pub mod scenario;
 mod scratch;
+#[cfg(target_os = "linux")]
+mod soak;
 mod stamp;
 mod stuck_clients;
 mod summary;
@@ -201,6 +206,8 @@ fn take_role() -> ExitCode {
         Role::Peer(role) => peers::take_role(role),
         #[cfg(target_os = "linux")]
         Role::Link(role) => link::take_role(role),
+        #[cfg(target_os = "linux")]
+        Role::Soak(role) => soak::take_role(&role),
     })
 }
 

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::delivery_check::{Counts, Emitted};
 use crate::play::plan::Note;
+#[cfg(target_os = "linux")]
+use crate::soak::plan::Told;
 
 /// Command of the coordinator to a process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +50,9 @@ pub enum Report {
     /// Counters of other things than events, where there are any, before
     /// [`Report::Finished`].
     Counters(BTreeMap<String, u64>),
+    /// Word of a process of an endurance run.
+    #[cfg(target_os = "linux")]
+    Soak(Box<Told>),
     /// Note of a process of a scenario.
     Note(Box<Note>),
     /// The process cannot go on.

@@ -17,6 +17,8 @@ use crate::peers::PeerRole;
 use crate::pin::Pin;
 use crate::play::plan::PartPlan;
 use crate::relay::RelayPlan;
+#[cfg(target_os = "linux")]
+use crate::soak::plan::SoakRole;
 use crate::transport::{SharedMemory, Transport};
 
 /// Name of the event that the slow reader listens to.
@@ -155,6 +157,9 @@ pub enum Role {
     /// Has a place on the network.
     #[cfg(target_os = "linux")]
     Link(LinkRole),
+    /// Takes part in an endurance run.
+    #[cfg(target_os = "linux")]
+    Soak(SoakRole),
 }
 
 impl Role {

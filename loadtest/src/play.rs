@@ -16,7 +16,7 @@ mod churn;
 mod control;
 mod emitters;
 mod listeners;
-mod payload;
+pub mod payload;
 pub mod plan;
 mod times;
 mod track;

@@ -1,7 +1,6 @@
 //! Directory for the run's socket and log, gone when the run is. Only this user may enter
 //! it.
 
-#[cfg(feature = "compare")]
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -20,9 +19,13 @@ impl Scratch {
     }
 
     /// Returns the path of the directory.
-    #[cfg(feature = "compare")]
     pub fn path(&self) -> &Path {
         self.0.path()
+    }
+
+    /// Leaves the directory where it is, and returns its path.
+    pub fn keep(self) -> PathBuf {
+        self.0.keep()
     }
 
     /// Returns the socket at which the middle listens.

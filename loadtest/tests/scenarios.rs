@@ -74,7 +74,7 @@ fn shipped_scenarios_are_clean() {
     if !has_broker() {
         return;
     }
-    for name in ["telemetry", "market-data", "chat", "bulk", "soak"] {
+    for name in ["telemetry", "market-data", "chat", "bulk", "steady"] {
         let result = clean(&format!("{name} --seconds 0.3"));
         assert!(result.roles.iter().any(|role| role.delivered > 0), "{name}");
     }

@@ -200,6 +200,7 @@ impl SimCluster {
         entropy.fill(&mut session);
         let mut link = LinkStart {
             config,
+            expected_peers: Vec::new(),
             session,
             entropy: Box::new(entropy),
             sockets: LinkSockets::Open(sockets),

@@ -12,4 +12,5 @@ mod mesh;
 mod neighbours;
 mod sending;
 mod succession;
+mod summaries;
 pub(crate) mod time;

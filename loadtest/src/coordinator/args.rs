@@ -11,6 +11,8 @@ use super::search::Goal;
 use crate::agent::args::MachineArgs;
 use crate::scenario::numbers::{LOSSES, is_loss};
 use crate::scenario::{FaultKind, FaultSpec, MAX_MACHINES, MAX_SECONDS, Machines, Scenario};
+#[cfg(target_os = "linux")]
+use crate::soak::SoakArgs;
 
 const MIN_STEP_SECONDS: f64 = 0.2;
 
@@ -70,6 +72,10 @@ pub struct RunArgs {
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
+    /// An endurance run.
+    #[cfg(target_os = "linux")]
+    #[command(flatten)]
+    pub soak: SoakArgs,
     /// Broker and link of this machine.
     #[command(flatten)]
     pub machine: MachineArgs,
@@ -81,6 +87,8 @@ impl RunArgs {
     /// # Errors
     /// Which argument does not fit the scenario.
     pub fn apply(&self, scenario: &mut Scenario) -> Result<()> {
+        #[cfg(target_os = "linux")]
+        self.soak.unused()?;
         scenario.arguments = self.changes();
         for (place, address) in self.agents.iter().enumerate() {
             let is_twice = self.agents[..place].contains(address);

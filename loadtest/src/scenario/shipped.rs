@@ -6,7 +6,7 @@ const ALL: [(&str, &str); 8] = [
     ("chat", include_str!("shipped/chat.toml")),
     ("control", include_str!("shipped/control.toml")),
     ("bulk", include_str!("shipped/bulk.toml")),
-    ("soak", include_str!("shipped/soak.toml")),
+    ("steady", include_str!("shipped/steady.toml")),
     ("churn", include_str!("shipped/churn.toml")),
     ("cluster-3", include_str!("shipped/cluster-3.toml")),
 ];

@@ -55,6 +55,14 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     (
+        "target/release/netcluster-loadtest run soak",
+        // In its short form: seconds, and two disturbances.
+        Script(
+            "sed -i 's/ *#.*//; s/2h/5s --disturb churn,takeover/' \"$BLOCK\"
+             whole || fail soak; shows block passed; [ -s soak/soak.json ] || fail 'no result'",
+        ),
+    ),
+    (
         "netcluster-loadtest agent",
         Script(
             "machines a; openssl rand -hex 32 >token; on a agent \"$(line 1)\"
