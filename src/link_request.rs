@@ -43,6 +43,8 @@ pub struct LinkRequest {
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     peers: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    expected_peers: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pressured: Vec<String>,
 }
 
@@ -71,6 +73,7 @@ pub fn encode(options: &LinkOptions) -> Result<String, String> {
         history_bytes: Some(options.history_bytes),
         keys: options.keys.iter().map(|key| hex(key.bytes())).collect(),
         peers: options.peers.clone(),
+        expected_peers: options.expected_peers.clone(),
         pressured: options.pressured.clone(),
     };
     let json =
@@ -119,6 +122,7 @@ impl LinkRequest {
             history_bytes: self.history_bytes.unwrap_or(default.history_bytes),
             keys: keys(&self.keys)?,
             peers: self.peers,
+            expected_peers: self.expected_peers,
             pressured: self.pressured,
         };
         options.check(max_payload_bytes)?;

@@ -116,7 +116,11 @@ impl State {
         if before.keys.is_open() == wanted.keys.is_open() {
             before.keys = wanted.keys.clone();
         }
-        Ok(Some(LinkReload { keys: before.keys.clone(), peers }))
+        Ok(Some(LinkReload {
+            keys: before.keys.clone(),
+            expected_peers: wanted.expected_peers.clone(),
+            peers,
+        }))
     }
 }
 

@@ -11,7 +11,7 @@ pub use crate::log::LogStatus;
 pub(crate) use answers::{MAX_LISTED, channels_page, clients_page, least_wanted_last, merge};
 pub use netcluster_link::status::{
     DropCounters, InboundStreamStatus, LinkCounters, LinkStatus, MissingPair, OutboundStreamStatus,
-    PeerCounters, PeerStatus, StreamChannels, UnlinkedStatus,
+    PeerCounters, PeerStatus, PeerSummary, StreamChannels, UnlinkedStatus,
 };
 
 /// Version of what the answers of a broker look like: it changes when a key gets another

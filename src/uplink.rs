@@ -155,7 +155,8 @@ fn start(
         }
     };
     let (entropy, sockets) = (Box::new(entropy), LinkSockets::Open(sockets));
-    Ok(LinkStart { config, session, entropy, sockets, about, addresses, snapshots })
+    let expected_peers = options.expected_peers.clone();
+    Ok(LinkStart { config, expected_peers, session, entropy, sockets, about, addresses, snapshots })
 }
 
 fn about(info: &DatagramInfo) -> LinkIo {

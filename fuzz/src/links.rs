@@ -19,6 +19,7 @@ use netcluster_link::config::Entropy;
 use netcluster_link::crypto::Keys;
 use netcluster_link::{Datagrams, Link, LinkConfig, LinkEvent, Session, To};
 use netcluster_platform::{Instant, Slice};
+use netcluster_wire::link::Summary;
 use netcluster_wire::{Frame, Kind, Source, frame};
 
 /// Latency from one machine to another.
@@ -345,6 +346,20 @@ impl Node {
                 // It tells of what came in; nothing changed by it.
                 self.events -= 1;
                 assert!(!text.contains(char::is_control), "{text:?}");
+            }
+            LinkEvent::SummaryWanted => {
+                // Time brings it, not what came in.
+                self.events -= 1;
+                self.link.tell_summary(&Summary {
+                    uptime_ms: 1,
+                    in_per_s: 2,
+                    out_per_s: 3,
+                    lost: 4,
+                    queued_bytes: 5,
+                    clients: 6,
+                    is_draining: false,
+                    version: "0.1.0",
+                });
             }
             LinkEvent::Joined(_) | LinkEvent::Demoted { .. } | LinkEvent::Restored { .. } => {}
         }

@@ -64,6 +64,10 @@ pub enum LinkEvent {
         /// The outbound stream.
         stream: StreamId,
     },
+    /// The peers are to be told the state of this broker: by [`Link::tell_summary`].
+    ///
+    /// [`Link::tell_summary`]: crate::Link::tell_summary
+    SummaryWanted,
     /// Something that a person should look at, in words. Not more than one of a kind
     /// and peer in ten seconds.
     Warn(WarningKind, String),

@@ -93,6 +93,8 @@ pub struct LinkOptions {
     pub keys: Keys,
     /// Brokers to reach by unicast, as `host:port`, not resolved yet.
     pub peers: Vec<String>,
+    /// Names of the brokers that should be peers.
+    pub expected_peers: Vec<String>,
     /// Channels whose emitters wait for listeners on other machines.
     pub pressured: Vec<String>,
 }
@@ -114,6 +116,7 @@ impl LinkOptions {
             history_bytes: DEFAULT_HISTORY_BYTES,
             keys: Keys::open_link(),
             peers: Vec::new(),
+            expected_peers: Vec::new(),
             pressured: Vec::new(),
         }
     }
@@ -165,7 +168,9 @@ impl LinkOptions {
     }
 
     fn check_names(&self) -> Result<(), String> {
-        for (setting, name) in [("cluster", &self.cluster), ("node-name", &self.name)] {
+        let expected = self.expected_peers.iter().map(|name| ("expect-peer", name));
+        let own = [("cluster", &self.cluster), ("node-name", &self.name)];
+        for (setting, name) in own.into_iter().chain(expected) {
             require((1..=MAX_LINK_NAME_BYTES).contains(&name.len()), || {
                 format!("{setting} must have between 1 and {MAX_LINK_NAME_BYTES} bytes")
             })?;

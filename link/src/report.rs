@@ -35,6 +35,11 @@ impl Link {
         counters
     }
 
+    /// Event frames of the present peers that were lost for good.
+    pub fn events_lost(&self) -> u64 {
+        self.peers.iter().map(|peer| peer.counters.events_lost).sum()
+    }
+
     /// Status of the link: all that is worth knowing.
     pub fn status(&self, now: Instant) -> LinkStatus {
         let streams =
@@ -43,6 +48,7 @@ impl Link {
         let unanswered =
             self.membership.unreachable.addresses(now, &self.local.config, &self.peers);
         LinkStatus {
+            name: self.local.config.name.clone(),
             cluster: self.local.config.cluster.clone(),
             session: hexadecimal(&self.local.session),
             group: self.local.config.control_address().to_string(),
@@ -62,6 +68,8 @@ impl Link {
             missing_pairs_total,
             unanswered_peers: unanswered.map(|address| address.to_string()).collect(),
             unlinked: self.membership.unlinked.heard(now).map(unlinked_status).collect(),
+            expected_peers: self.membership.expected.names(),
+            missing_peers: self.membership.expected.missing(&self.peers, &self.local),
         }
     }
 
@@ -97,6 +105,7 @@ impl Link {
             demoted: receivers.filter(|receiver| !receiver.is_healthy()).count(),
             counters: peer.counters,
             streams: peer.inbound.iter().map(inbound_stream_status).collect(),
+            summary: peer.summary.status(now),
         }
     }
 }

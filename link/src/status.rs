@@ -137,6 +137,9 @@ pub struct PeerCounters {
 /// Status of a link.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LinkStatus {
+    /// Name of this broker.
+    #[serde(default)]
+    pub name: String,
     /// Name of the cluster.
     pub cluster: String,
     /// The own session, in hexadecimal.
@@ -181,6 +184,12 @@ pub struct LinkStatus {
     /// Brokers that are heard and do not answer.
     #[serde(default)]
     pub unlinked: Vec<UnlinkedStatus>,
+    /// Names of the brokers that are expected to be peers.
+    #[serde(default)]
+    pub expected_peers: Vec<String>,
+    /// Names of those of them that are not.
+    #[serde(default)]
+    pub missing_peers: Vec<String>,
 }
 
 /// A broker that is heard and does not answer, so that it is no peer.
@@ -286,6 +295,32 @@ pub struct PeerStatus {
     pub counters: PeerCounters,
     /// Streams of the peer that we receive.
     pub streams: Vec<InboundStreamStatus>,
+    /// State of the peer as it told it last; none if it has not.
+    #[serde(default)]
+    pub summary: Option<PeerSummary>,
+}
+
+/// State of a peer, in short, as it told it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerSummary {
+    /// Milliseconds since it was told.
+    pub age_ms: u64,
+    /// Release of the broker.
+    pub version: String,
+    /// Milliseconds since the broker started.
+    pub uptime_ms: u64,
+    /// Clients that are connected to it.
+    pub clients: u32,
+    /// Events per second that its clients emit.
+    pub events_in_per_s: u64,
+    /// Events per second that are queued to its clients.
+    pub events_out_per_s: u64,
+    /// Events that its `latest` clients lost, and those of its present peers that did not arrive.
+    pub lost: u64,
+    /// Bytes waiting in the queues of its clients.
+    pub queued_bytes: u64,
+    /// Whether it is about to end.
+    pub is_draining: bool,
 }
 
 /// One stream of a peer.

@@ -30,6 +30,7 @@ impl Link {
             let (control, output) = (&mut self.control, &mut self.output);
             self.membership.neighbours.run(now, peers, local, control, output);
         }
+        self.run_summaries(now);
         self.run_discovery(now);
         self.run_flows(now);
         self.run_heartbeats(now);
@@ -57,6 +58,7 @@ impl Link {
     fn earliest(&self, now: Instant) -> Instant {
         let announce_at =
             self.membership.announce.next_at().min(self.membership.neighbours.next_at());
+        let announce_at = announce_at.min(self.membership.summaries.next_at());
         let peers = self.peers.iter().map(|peer| peer.next_at());
         let first = peers.min().unwrap_or(Instant::NEVER).min(self.outbound.next_at());
         let handshakes_at = self.membership.handshakes.next_at();

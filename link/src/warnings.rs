@@ -38,6 +38,8 @@ pub enum WarningKind {
     SmallInterface,
     /// The broker is heard, and does not answer.
     Unlinked,
+    /// The broker is expected, and is no peer.
+    MissingPeer,
 }
 
 impl fmt::Display for WarningKind {
@@ -55,6 +57,7 @@ impl fmt::Display for WarningKind {
             WarningKind::NarrowPath => "narrow-path",
             WarningKind::SmallInterface => "small-interface",
             WarningKind::Unlinked => "no-answer",
+            WarningKind::MissingPeer => "missing-peer",
         })
     }
 }

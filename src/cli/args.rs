@@ -9,6 +9,7 @@ use netcluster_client::{Client, ClientBuilder, default_socket_paths};
 use netcluster_platform::listening_pid;
 
 use super::clients::{ChannelsArgs, ClientsArgs};
+use super::cluster::ClusterArgs;
 use super::config::ConfigArgs;
 use super::control::{DrainArgs, KickArgs, LogLevelArgs, ReloadArgs};
 use super::failure::Failure;
@@ -180,6 +181,8 @@ pub enum Command {
     Channels(ChannelsArgs),
     /// Show the brokers of other machines
     Peers(PeersArgs),
+    /// Show all machines, and who of those that are expected is missing
+    Cluster(ClusterArgs),
     /// Watch a broker at work, on a terminal
     #[cfg(feature = "top")]
     Top(TopArgs),

@@ -7,10 +7,10 @@
 //! - `link`: the same for the link to other machines, and its commands.
 //! - `clients`: lists of clients and channels; `top`: a broker at work.
 //! - `control`: what whoever runs a broker asks of it; `program`: what this program does then.
-//! - `serve`, `service`, `emit`, `on`, `record`, `replay`, `status`, `peers`, `demo`,
-//!   `completions`, `man`: one file a command.
+//! - `serve`, `service`, `emit`, `on`, `record`, `replay`, `status`, `peers`, `cluster`,
+//!   `demo`, `completions`, `man`: one file a command.
 //! - `recording`: the files of `record` and `replay`.
-//! - `cluster`: whether there was one to wait for.
+//! - `doubt`: whether there was a cluster to wait for.
 //! - `log`: what a broker writes about itself; `metrics`: what it tells Prometheus.
 //! - `standing`: the connection of an `emit` that outlives brokers; `output`, `render`,
 //!   `page`, `table`: what is printed; `signals`: what asks to end.
@@ -26,6 +26,7 @@ mod completions;
 mod config;
 mod control;
 mod demo;
+mod doubt;
 mod emit;
 mod failure;
 mod json;
@@ -74,6 +75,7 @@ pub fn run() -> ExitCode {
         Command::Replay(args) => replay::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Peers(args) => peers::run(&args),
+        Command::Cluster(args) => cluster::run(&args),
         Command::Clients(args) => clients::clients(&args),
         Command::Channels(args) => clients::channels(&args),
         #[cfg(feature = "top")]

@@ -15,7 +15,7 @@ use netcluster_client::{Client, Lifecycle, Message, QueuePolicy, Source};
 use netcluster_wire::Pattern;
 
 use super::args::{Format, OnArgs, Queue};
-use super::cluster;
+use super::doubt;
 use super::failure::{Code, Failure};
 use super::output::{Ended, Output, Settled, notice, tell_connection};
 use super::render;
@@ -139,7 +139,7 @@ fn listen(args: &OnArgs, output: &Arc<Output<End>>) -> Result<Client, Failure> {
     }
     // Also when quiet: it is about what will be missing.
     if args.wait_cluster.is_some()
-        && let Some(doubt) = cluster::doubt(&client)
+        && let Some(doubt) = doubt::doubt(&client)
     {
         notice(doubt);
     }

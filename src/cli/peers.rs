@@ -28,13 +28,7 @@ const MARK_CHARS: usize = 2;
 /// Asks the broker and prints.
 pub fn run(args: &PeersArgs) -> Result<(), Failure> {
     let client = connect("netcluster peers", &args.socket)?;
-    let mut whole = control::ask(&client, &json!({ "do": "peers" }))?;
-    if whole.get("link").is_none_or(Value::is_null) {
-        return Err(Failure::other(
-            "the broker has no link: it was started without --link, so it hears no other machine \
-             (`netcluster link open` opens it)",
-        ));
-    }
+    let mut whole = linked(control::ask(&client, &json!({ "do": "peers" }))?)?;
     status::print(&if args.json {
         status::pretty(&json!({
             "schema": whole["schema"].take(),
@@ -46,8 +40,19 @@ pub fn run(args: &PeersArgs) -> Result<(), Failure> {
     })
 }
 
+/// Returns what a broker says of its link, if it has one.
+pub fn linked(whole: Value) -> Result<Value, Failure> {
+    if whole.get("link").is_none_or(Value::is_null) {
+        return Err(Failure::other(
+            "the broker has no link: it was started without --link, so it hears no other machine \
+             (`netcluster link open` opens it)",
+        ));
+    }
+    Ok(whole)
+}
+
 /// Reads what this version knows of a link.
-fn read(json: Value) -> Result<Status, Failure> {
+pub fn read(json: Value) -> Result<Status, Failure> {
     #[derive(Deserialize)]
     struct Link {
         link: Option<LinkStatus>,
@@ -273,7 +278,8 @@ fn stream_name(group: u8, index: u8) -> String {
     }
 }
 
-fn milliseconds(us: u64) -> String {
+/// `1.25 ms`.
+pub fn milliseconds(us: u64) -> String {
     format!("{}.{:02} ms", us / 1000, us % 1000 / 10)
 }
 

@@ -224,7 +224,8 @@ impl<I: Io> Shard<I> {
             clients: totals.clients,
             io: IoCounters::of(self.io.stats()),
         };
-        let is_about_link = !matches!(count.inquiry, Inquiry::Clients(_) | Inquiry::Channels(_));
+        let is_about_link =
+            !matches!(count.inquiry, Inquiry::Clients(_) | Inquiry::Channels(_) | Inquiry::Summary);
         ShardStatus {
             totals,
             link: is_about_link.then(|| self.report_link()).flatten(),

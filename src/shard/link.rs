@@ -55,6 +55,8 @@ const LOG_EVERY_NS: u64 = 10_000_000_000;
 pub struct LinkStart<S> {
     /// Settings of the link.
     pub config: LinkConfig,
+    /// Names of the brokers that should be peers.
+    pub expected_peers: Vec<String>,
     /// Session id of this run, from the system.
     pub session: Session,
     /// Source of nonces.
@@ -123,7 +125,8 @@ impl<I: Io> Shard<I> {
         if let Some(snapshots) = &start.snapshots {
             snapshots.wake(self.io.waker());
         }
-        let link = Link::new(start.config, start.session, start.entropy, self.now);
+        let mut link = Link::new(start.config, start.session, start.entropy, self.now);
+        link.set_expected_peers(self.now, &start.expected_peers);
         self.link = Some(Box::new(LinkDriver {
             link,
             used: HashMap::with_hasher(FixedState::with_seed(self.shared.config.seed)),
@@ -250,6 +253,7 @@ impl<I: Io> Shard<I> {
                     let name = self.peer_name(peer);
                     tracing::info!(name, "a peer keeps up and is waited for again");
                 }
+                LinkEvent::SummaryWanted => self.begin_summary(),
                 LinkEvent::Warn(kind, text) => tracing::warn!(%kind, "{text}"),
                 LinkEvent::Note(text) => tracing::info!("{text}"),
             }
@@ -283,7 +287,7 @@ impl<I: Io> Shard<I> {
         self.pause(emitter, Queue::Link(stream));
     }
 
-    fn transmit(&mut self) {
+    pub(super) fn transmit(&mut self) {
         let Some(to) = self.transmit_batches() else { return };
         let Some(driver) = self.link.as_deref_mut() else { return };
         // The interface is another one or not what it was, or the way to one peer is.

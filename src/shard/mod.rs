@@ -68,6 +68,7 @@ mod shutdown;
 mod slices;
 mod slow_listener;
 mod succession;
+mod summary;
 mod survey;
 
 use std::io;

@@ -33,6 +33,8 @@ pub struct Reload {
 pub struct LinkReload {
     /// Keys, the one that seals first.
     pub keys: Keys,
+    /// Names of the brokers that should be peers.
+    pub expected_peers: Vec<String>,
     /// Unicast peers, if they are other ones.
     pub peers: Option<PeersReload>,
 }
@@ -125,6 +127,7 @@ impl<I: Io> Shard<I> {
         if !driver.link.set_keys(self.now, &reload.keys) {
             tracing::warn!("the link is not closed nor opened while it runs: its keys stay");
         }
+        driver.link.set_expected_peers(self.now, &reload.expected_peers);
         let Some(peers) = reload.peers else { return };
         driver.link.set_unicast_peers(self.now, peers.addresses, peers.unresolved);
         if let Some(addresses) = &peers.looked_up {

@@ -55,6 +55,8 @@ pub enum Inquiry {
     Channels(ChannelsWanted),
     /// The link and its peers.
     Peers,
+    /// Counters for the brokers of other machines.
+    Summary,
     /// Disconnect these clients, and say how many there were.
     Kick(Kick),
 }
@@ -128,21 +130,36 @@ impl<I: Io> Shard<I> {
         if self.surveys.collecting.len() >= MAX_SURVEYS - kept {
             return self.refuse_one(asker, "too many ask at a time: try again");
         }
-        let number = self.surveys.next;
-        self.surveys.next += 1;
-        let others = self.mesh.others();
-        let waiting = others.len() + 1;
-        for shard in others {
+        let number = self.collect(vec![asker], inquiry.clone());
+        for shard in self.mesh.others() {
             self.tell(shard, asker.target, Message::Asked(number, Box::new(inquiry.clone())));
         }
-        let collecting = Collecting {
-            askers: vec![asker],
-            inquiry: inquiry.clone(),
-            waiting,
-            parts: Vec::new(),
-        };
-        self.surveys.collecting.insert(number, collecting);
         self.asked(self.id, number, inquiry);
+    }
+
+    /// Asks every shard for what the brokers of other machines are told, unless they are
+    /// still asked, or are asked too much.
+    pub(super) fn begin_summary(&mut self) {
+        let mut collecting = self.surveys.collecting.values();
+        let is_under_way = collecting.any(|it| it.inquiry == Inquiry::Summary);
+        if is_under_way || self.surveys.collecting.len() == MAX_SURVEYS {
+            return;
+        }
+        let number = self.collect(Vec::new(), Inquiry::Summary);
+        for shard in self.mesh.others() {
+            self.mesh.send(shard, Message::Asked(number, Box::new(Inquiry::Summary)));
+        }
+        self.asked(self.id, number, Inquiry::Summary);
+    }
+
+    /// Begins to collect the parts of an answer. Returns the number of the question.
+    fn collect(&mut self, askers: Vec<Asker>, inquiry: Inquiry) -> u64 {
+        let number = self.surveys.next;
+        self.surveys.next += 1;
+        let waiting = self.mesh.others().len() + 1;
+        let collecting = Collecting { askers, inquiry, waiting, parts: Vec::new() };
+        self.surveys.collecting.insert(number, collecting);
+        number
     }
 
     /// Begins this shard's part of an answer, for the shard that asks.
@@ -175,6 +192,9 @@ impl<I: Io> Shard<I> {
         }
         let Some(collected) = self.surveys.collecting.remove(&number) else { return };
         let Collecting { askers, inquiry, parts, .. } = collected;
+        if inquiry == Inquiry::Summary {
+            return self.tell_summary(parts);
+        }
         match self.put_together(&inquiry, parts) {
             Err(text) => askers.into_iter().for_each(|asker| self.refuse_one(asker, &text)),
             Ok(json) => {
@@ -222,7 +242,9 @@ impl<I: Io> Shard<I> {
                 _ => Ok(format!(r#"{{"kicked":{kicked}}}"#).into_bytes()),
             },
             Inquiry::Status => Ok(status::merge(self.about_now(), counted).into_json()),
-            Inquiry::Totals => Ok(status::merge(self.about_now(), counted).into_totals()),
+            Inquiry::Summary | Inquiry::Totals => {
+                Ok(status::merge(self.about_now(), counted).into_totals())
+            }
             Inquiry::Clients(wanted) => Ok(status::clients_page(wanted, counted)),
             Inquiry::Channels(wanted) => Ok(status::channels_page(wanted, counted)),
             Inquiry::Peers => Ok(status::merge(self.about_now(), counted).into_peers()),

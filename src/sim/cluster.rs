@@ -147,6 +147,7 @@ impl SimCluster {
         entropy.fill(&mut session);
         let link = LinkStart {
             config,
+            expected_peers: Vec::new(),
             session,
             entropy: Box::new(entropy),
             sockets: LinkSockets::Open(sockets),

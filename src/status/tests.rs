@@ -38,6 +38,7 @@ fn full() -> Status {
     let peer = PeerStatus {
         streams: vec![InboundStreamStatus::default()],
         round_trip_us: Some(1),
+        summary: Some(PeerSummary::default()),
         ..PeerStatus::default()
     };
     let link = LinkStatus {

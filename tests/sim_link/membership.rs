@@ -400,3 +400,42 @@ fn a_machine_that_stood_still_comes_back() {
         world.finish();
     });
 }
+
+/// Every broker knows how many clients each other one has, whatever its shards, a lossy
+/// network and a broker that crashes and comes back.
+#[test]
+fn everybody_knows_the_state_of_everybody() {
+    for_seeds("everybody_knows_the_state", 3, |seed| {
+        let mut random = Random::new(seed, 14);
+        let machines = 2 + random.below(4) as usize;
+        let (faults, member) = (network(&mut random), member(&mut random));
+        let mut world = World::new(seed, machines, faults, &member);
+        crowd(&mut world, machines);
+        chat(&mut world, &mut random, Duration::from_millis(60));
+        let victim = random.below(machines as u64) as usize;
+        world.crash(victim);
+        world.cluster.start(victim, &member);
+        world.settle();
+        let clients = |world: &mut World, at: usize| {
+            let reports = world.cluster.broker(at).reports();
+            reports.iter().map(|report| report.totals.clients).sum::<u64>()
+        };
+        let is_told = |world: &mut World, at: usize, other: usize| {
+            let wanted = clients(world, other);
+            let peers = world.link(at).peers;
+            let node = peers.iter().find(|peer| peer.name == format!("machine-{other}"));
+            let told = node.and_then(|peer| peer.summary.clone());
+            told.is_some_and(|it| u64::from(it.clients) == wanted && it.age_ms < 10_000)
+        };
+        let began = world.now();
+        for at in 0..machines {
+            for other in (0..machines).filter(|other| *other != at) {
+                while !is_told(&mut world, at, other) {
+                    let waited = world.now() - began;
+                    assert!(waited < Duration::from_secs(30), "{at} does not know {other}");
+                    world.run(Duration::from_millis(100));
+                }
+            }
+        }
+    });
+}

@@ -11,7 +11,7 @@ use netcluster_wire::link::limits::{
 use netcluster_wire::link::{
     Answer, Beat, BodyError, Challenge, Control, ControlHeader, ControlKind, DataHeader, Datagram,
     DatagramError, Heartbeat, Hello, Interest, Joined, Leave, Nak, Neighbour, Neighbours, Place,
-    Probe, ProbeReply, Range, Report, Status, parse,
+    Probe, ProbeReply, Range, Report, Status, Summary, parse,
 };
 
 fn numbers() -> impl Strategy<Value = u64> {
@@ -167,6 +167,22 @@ fn bodies() -> impl Strategy<Value = (ControlKind, Vec<u8>)> {
                 body(ControlKind::Neighbours, &|out| {
                     Neighbours::encode(part, MAX_NEIGHBOUR_PARTS as u16, &peers, out);
                 })
+            }
+        ),
+        (any::<[u64; 5]>(), any::<u32>(), any::<bool>(), texts()).prop_map(
+            move |(numbers, clients, is_draining, version)| {
+                let [uptime_ms, in_per_s, out_per_s, lost, queued_bytes] = numbers;
+                let summary = Summary {
+                    uptime_ms,
+                    in_per_s,
+                    out_per_s,
+                    lost,
+                    queued_bytes,
+                    clients,
+                    is_draining,
+                    version: &version,
+                };
+                body(ControlKind::Summary, &|out| summary.encode(out))
             }
         ),
     ]

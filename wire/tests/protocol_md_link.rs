@@ -279,5 +279,16 @@ fn control_body(example: &Example<'_>, kind: ControlKind, out: &mut Vec<u8>) {
             let (part, parts) = (example.number("part"), example.number("parts"));
             link::Neighbours::encode(part as u16, parts as u16, &peers, out);
         }
+        ControlKind::Summary => link::Summary {
+            uptime_ms: example.number("uptime_ms"),
+            in_per_s: example.number("in_per_s"),
+            out_per_s: example.number("out_per_s"),
+            lost: example.number("lost"),
+            queued_bytes: example.number("queued_bytes"),
+            clients: example.number("clients") as u32,
+            is_draining: yes(example.get("draining")),
+            version: example.get("version"),
+        }
+        .encode(out),
     }
 }

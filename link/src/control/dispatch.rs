@@ -209,6 +209,7 @@ impl Link {
             Control::Neighbours(list) => {
                 self.peers.note_neighbours(now, slot, list, self.local.config.node);
             }
+            Control::Summary(summary) => peer.summary.take(now, summary),
             Control::ProbeReply(reply) => self.on_probe_reply(now, slot, reply),
             Control::Answer(_) => {}
         }

@@ -6,6 +6,7 @@
 //! - `peer`, `liveness`, `round_trip`: one peer; `peers`: the table.
 //! - `discovery`: the first moments after the start; `renewal`: a new own session;
 //!   `leave`: the end.
+//! - `summaries`: the state of each broker in short; `expected`: who should be there.
 //! - `neighbours`, `unreachable_peers`, `unlinked`: brokers that do not reach
 //!   each other, or this one.
 
@@ -13,6 +14,7 @@ pub(crate) mod address_proof;
 pub(crate) mod announce;
 pub(crate) mod departed;
 pub(crate) mod discovery;
+mod expected;
 pub(crate) mod greeting;
 pub(crate) mod handshake;
 pub(crate) mod hello_rate;
@@ -24,6 +26,7 @@ pub(crate) mod peer;
 pub(crate) mod peers;
 pub(crate) mod renewal;
 pub(crate) mod round_trip;
+pub(crate) mod summaries;
 pub(crate) mod unlinked;
 pub(crate) mod unreachable_peers;
 
@@ -38,10 +41,12 @@ use crate::peer_id::session_tag;
 use self::announce::Announce;
 use self::departed::DepartedSessions;
 use self::discovery::Discovery;
+use self::expected::ExpectedPeers;
 use self::handshake::Handshakes;
 use self::hello_rate::HelloRate;
 use self::leave::LeaveState;
 use self::neighbours::Neighbours;
+use self::summaries::Summaries;
 use self::unlinked::AllUnlinked;
 use self::unreachable_peers::UnreachablePeers;
 
@@ -54,6 +59,8 @@ pub(crate) struct Membership {
     pub handshakes: Handshakes,
     pub departed: DepartedSessions,
     pub neighbours: Neighbours,
+    pub summaries: Summaries,
+    pub expected: ExpectedPeers,
     pub unreachable: UnreachablePeers,
     pub unlinked: AllUnlinked,
     pub leave: LeaveState,
@@ -71,6 +78,8 @@ impl Membership {
             handshakes: Handshakes::default(),
             departed: DepartedSessions::default(),
             neighbours: Neighbours::new(now),
+            summaries: Summaries::new(now),
+            expected: ExpectedPeers::default(),
             unreachable: UnreachablePeers::new(now, &config.peers),
             unlinked: AllUnlinked::default(),
             leave: LeaveState::default(),
@@ -82,6 +91,7 @@ impl Membership {
         self.announce = Announce::new(now);
         self.discovery = Discovery::new(now, config.discovery.as_nanos() as u64);
         self.neighbours = Neighbours::new(now);
+        self.summaries = Summaries::new(now);
         self.unreachable = UnreachablePeers::new(now, &config.peers);
     }
 

@@ -19,6 +19,7 @@ use crate::membership::handshake::{Identity, Pending};
 use crate::membership::liveness::Liveness;
 use crate::membership::neighbours::Heard;
 use crate::membership::round_trip::RoundTrip;
+use crate::membership::summaries::HeardSummary;
 use crate::output::Output;
 use crate::peer_id::{PeerId, Session};
 use crate::receive::fair_share::Brought;
@@ -58,6 +59,8 @@ pub(crate) struct Peer {
     pub counters: PeerCounters,
     /// State of its list of its own peers.
     pub neighbours: Heard,
+    /// State of the peer as it told it last.
+    pub summary: HeardSummary,
     /// Path to the peer, and the size that it takes.
     pub path: PeerPath,
     /// Time from which on another address of it may be challenged.
@@ -89,6 +92,7 @@ impl Peer {
             owes_status: false,
             counters: PeerCounters::default(),
             neighbours: Heard::default(),
+            summary: HeardSummary::default(),
             path: PeerPath::new(path_mtu),
             challenge_at: Instant::START,
         }

@@ -15,6 +15,7 @@ use crate::channel::ChannelHash;
 use crate::crypto::Keys;
 use crate::event::Gone;
 use crate::receive::datagrams::Datagrams;
+use crate::tests::summaries::summary_of;
 use crate::tests::time::ns;
 use crate::transmit::To;
 use crate::{Entropy, Link, LinkConfig, LinkEvent, PeerId, StreamId};
@@ -100,6 +101,8 @@ pub struct Mesh {
     pub duplicate_permille: u64,
     pub jitter_ns: u64,
     pub reaches: Reaches,
+    /// Whether brokers tell their state when it is time.
+    pub tells_summaries: bool,
     /// A socket takes so many bytes of a send at once, sometimes.
     pub is_stingy: bool,
     /// Every datagram that was sent, if it is to be kept.
@@ -147,6 +150,7 @@ impl Mesh {
             duplicate_permille: 0,
             jitter_ns: 0,
             reaches: |_, _, _| true,
+            tells_summaries: false,
             is_stingy: false,
             recorded: None,
             strayed: Vec::new(),
@@ -319,6 +323,10 @@ impl Mesh {
         let mut sent = Vec::new();
         let node = &mut self.nodes[index];
         while let Some(event) = node.link.poll_event() {
+            if matches!(event, LinkEvent::SummaryWanted) && self.tells_summaries {
+                let uptime_ms = self.now.since(Instant::START) / MS_NS;
+                node.link.tell_summary(&summary_of(uptime_ms, node.node - 1));
+            }
             node.on_event(event);
         }
         while let Some(transmit) = node.link.poll_transmit(self.now) {
@@ -455,7 +463,7 @@ impl Node {
             LinkEvent::LeaveGroup(group) => assert!(self.groups.remove(&group)),
             LinkEvent::Demoted { .. } | LinkEvent::Restored { .. } => {}
             LinkEvent::Warn(_, text) => self.warnings.push(text),
-            LinkEvent::Note(_) => {}
+            LinkEvent::Note(_) | LinkEvent::SummaryWanted => {}
         }
     }
 

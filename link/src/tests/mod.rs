@@ -11,4 +11,5 @@ mod membership;
 mod mesh;
 mod neighbours;
 mod sending;
+mod summaries;
 pub(crate) mod time;

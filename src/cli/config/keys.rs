@@ -105,6 +105,7 @@ const FACTS: &[Fact] = &[
         "['/etc/netcluster/key']",
     ),
     fact((Link, "peer"), List("HOST or HOST:PORT"), Live, None, "['db1', 'db2:4454']"),
+    fact((Link, "expect-peer"), List("a broker's name"), Live, None, "['db1', 'db2']"),
     fact((Link, "cluster-pressure"), List("a channel's name"), Restart, None, "['orders']"),
     fact((Channel, "pressure"), OneOf(&["cluster"]), Restart, None, "'cluster'"),
     fact((Channel, "network"), Flag, Live, Some("true"), "false"),

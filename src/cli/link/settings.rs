@@ -73,6 +73,11 @@ pub struct LinkSettings {
     #[arg(long, value_name = "HOST:PORT")]
     #[serde(deserialize_with = "one_or_more")]
     pub peer: Vec<Peer>,
+    /// A broker, by its --node-name, that should be linked: `netcluster cluster`, `peers`, the log
+    /// and metrics say if it is not; can be repeated. This broker's own name is fine
+    #[arg(long, value_name = "NAME")]
+    #[serde(deserialize_with = "one_or_more")]
+    pub expect_peer: Vec<String>,
     /// Emitters of this channel wait for slow listeners on other machines too, all brokers
     /// alike; can be repeated
     #[arg(long, value_name = "CHANNEL")]
@@ -137,6 +142,7 @@ impl LinkSettings {
             history,
             key_file,
             peer,
+            expect_peer,
             cluster_pressure,
         } = self;
         let given = [
@@ -152,6 +158,7 @@ impl LinkSettings {
             ("--history", history.is_some()),
             ("--key-file", !key_file.is_empty()),
             ("--peer", !peer.is_empty()),
+            ("--expect-peer", !expect_peer.is_empty()),
             ("--cluster-pressure", !cluster_pressure.is_empty()),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
@@ -173,6 +180,7 @@ impl LinkSettings {
             history: self.history.or(other.history),
             key_file: or_list(self.key_file, other.key_file),
             peer: or_list(self.peer, other.peer),
+            expect_peer: or_list(self.expect_peer, other.expect_peer),
             cluster_pressure: or_list(self.cluster_pressure, other.cluster_pressure),
         }
     }
@@ -256,6 +264,7 @@ pub fn link_options(
             .map_or(default.receive_buffer_bytes, |size| size.0),
         history_bytes: link.history.map_or(default.history_bytes, |size| size.0),
         peers: link.peer.iter().map(|peer| peer.with_port(group.port())).collect(),
+        expected_peers: link.expect_peer.clone(),
         pressured: pressured(&link.cluster_pressure, &settings.channels),
         ..default
     };

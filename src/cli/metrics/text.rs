@@ -258,6 +258,13 @@ fn link(page: &mut Page, link: &LinkStatus, io: Option<&LinkIo>) {
         "Brokers that are heard and do not answer",
         link.unlinked.len() as f64,
     );
+    let expected = link.expected_peers.iter().map(|name| {
+        let is_missing = link.missing_peers.contains(name);
+        (&**name, f64::from(u8::from(is_missing)))
+    });
+    let help = "Whether a broker that is expected (--expect-peer) is not linked";
+    page.each(GAUGE, ("expected_peer_missing", "peer"), help, expected);
+    page.one(GAUGE, "peers_missing", "Number of those", link.missing_peers.len() as f64);
     let metrics: [(&str, &str, u64); 14] = [
         ("received_datagrams_total", "Datagrams received and used", counters.received),
         ("received_bytes_total", "Bytes of them", counters.received_bytes),

@@ -38,12 +38,24 @@ pub fn sentences(link: &LinkStatus, io: Option<&LinkIo>) -> Vec<String> {
         );
     }
     sentences.extend(link.peers.iter().flat_map(|it| peer(it, link.datagram_bytes)));
+    sentences.extend(missing(link));
     sentences.extend(pairs(link));
     sentences.extend(unlinked(link));
     sentences.extend(unanswered(link));
     sentences.extend(io.into_iter().flat_map(sockets));
     sentences.extend(refused(link));
     sentences
+}
+
+fn missing(link: &LinkStatus) -> Option<String> {
+    let names: Vec<String> = link.missing_peers.iter().map(|name| escaped(name)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "expected (--expect-peer) and not linked: {}; `netcluster link check` on both machines \
+             looks for the reason",
+            names.join(", ")
+        )
+    })
 }
 
 fn peer(peer: &PeerStatus, datagram_bytes: usize) -> Vec<String> {

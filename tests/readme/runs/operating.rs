@@ -103,6 +103,25 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     (
+        "$ netcluster cluster",
+        Script(
+            "machines web1 db1
+             on web1 one 'netcluster serve --link --node-name web1 --expect-peer db2'
+             on db1 two 'netcluster serve --link --node-name db1'
+             shows one 'name=\"db1\"'; sleep 5; on web1 cluster \"$(line 1 | tail -c +3)\"
+             for word in 'NAME  ADDRESS' web1 here linked MISSING 'error: expected, and missing: db2'; do
+                 shows cluster \"$word\"
+             done",
+        ),
+    ),
+    (
+        "[link]\nexpect-peer",
+        Script(
+            "cp \"$BLOCK\" netcluster.toml; terminal check 'netcluster config check netcluster.toml'
+             shows check 'netcluster.toml: right, 2 settings'",
+        ),
+    ),
+    (
         "netcluster serve --metrics",
         Script("whole || fail metrics; shows block ready; shows block 'netcluster_clients '"),
     ),

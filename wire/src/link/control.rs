@@ -12,6 +12,7 @@ use super::header::ControlKind;
 use super::join::{Interest, Joined, Leave};
 use super::limits::{MAX_DATAGRAM_BYTES, MAX_GROUPS, MAX_TEXT_BYTES, MIN_DATAGRAM_BYTES};
 use super::neighbours::Neighbours;
+use super::summary::Summary;
 
 /// Content of a control datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub enum Control<'a> {
     Probe(Probe),
     ProbeReply(ProbeReply<'a>),
     Neighbours(Neighbours<'a>),
+    Summary(Summary<'a>),
 }
 
 /// Reason for which a body is refused.
@@ -98,6 +100,7 @@ impl<'a> Control<'a> {
             ControlKind::Probe => Control::Probe(Probe::decode(body)?),
             ControlKind::ProbeReply => Control::ProbeReply(ProbeReply::decode(body)?),
             ControlKind::Neighbours => Control::Neighbours(Neighbours::decode(body)?),
+            ControlKind::Summary => Control::Summary(Summary::decode(body)?),
         })
     }
 
@@ -116,6 +119,7 @@ impl<'a> Control<'a> {
             Control::Probe(_) => ControlKind::Probe,
             Control::ProbeReply(_) => ControlKind::ProbeReply,
             Control::Neighbours(_) => ControlKind::Neighbours,
+            Control::Summary(_) => ControlKind::Summary,
         }
     }
 
@@ -149,6 +153,7 @@ impl<'a> Control<'a> {
                 Leave::encode(&places, out);
             }
             Control::Probe(probe) => probe.encode(out),
+            Control::Summary(summary) => summary.encode(out),
             Control::ProbeReply(reply) => reply.encode(out),
             Control::Neighbours(list) => {
                 let peers: Vec<_> = list.peers.iter().collect();

@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(error(1, b'X'), DatagramError::Magic);
         assert_eq!(error(3, 2), DatagramError::Version(2));
         assert_eq!(error(2, 0x0f), DatagramError::Kind(0x0f));
-        assert_eq!(error(2, 0x1c), DatagramError::Kind(0x1c));
+        assert_eq!(error(2, 0x1d), DatagramError::Kind(0x1d));
         // A data header is longer than a control header.
         assert!(matches!(parse(&good[..31]), Err(DatagramError::TooShort(31))));
         assert!(matches!(parse(b"XY"), Err(DatagramError::TooShort(2))));

@@ -41,11 +41,13 @@ pub enum ControlKind {
     ProbeReply = 0x1a,
     /// The peers of the sender.
     Neighbours = 0x1b,
+    /// The state of the sender, in short.
+    Summary = 0x1c,
 }
 
 impl ControlKind {
     /// Array of all kinds, in the order of their numbers.
-    pub const ALL: [ControlKind; 12] = [
+    pub const ALL: [ControlKind; 13] = [
         ControlKind::Hello,
         ControlKind::Challenge,
         ControlKind::Answer,
@@ -58,6 +60,7 @@ impl ControlKind {
         ControlKind::Probe,
         ControlKind::ProbeReply,
         ControlKind::Neighbours,
+        ControlKind::Summary,
     ];
 
     /// The kind with this number, if there is one.
@@ -136,7 +139,7 @@ mod tests {
                 None => assert!(ControlKind::ALL.iter().all(|kind| *kind as u8 != byte)),
             }
         }
-        assert_eq!(ControlKind::ALL.len(), 12);
+        assert_eq!(ControlKind::ALL.len(), 13);
         assert!(ControlKind::ALL.iter().all(|kind| ControlKind::from_byte(*kind as u8).is_some()));
     }
 

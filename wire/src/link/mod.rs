@@ -16,7 +16,7 @@
 //! - [`data`], [`header`]: the two headers. [`datagram`]: telling them apart.
 //! - [`control`]: any body. [`greet`]: hello, challenge, answer and the probes.
 //!   [`join`]: interest, joined, leave. [`flow`]: heartbeat, status, NAK.
-//!   [`neighbours`]: neighbours.
+//!   [`neighbours`]: neighbours; [`summary`]: a broker's state in short.
 //! - [`entries`]: the lists at the end of a body.
 
 pub mod control;
@@ -29,6 +29,7 @@ pub mod header;
 pub mod join;
 pub mod limits;
 pub mod neighbours;
+pub mod summary;
 
 pub use control::{BodyError, Control};
 pub use data::{DataHeader, short_session};
@@ -39,3 +40,4 @@ pub use greet::{Answer, Challenge, Hello, Probe, ProbeReply};
 pub use header::{ControlHeader, ControlKind};
 pub use join::{Interest, Joined, Leave};
 pub use neighbours::{Neighbour, Neighbours};
+pub use summary::Summary;

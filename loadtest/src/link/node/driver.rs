@@ -182,8 +182,11 @@ impl<I: Io + DatagramIo> Driver<I> {
                 LinkEvent::Warn(_, text) | LinkEvent::Note(text) => {
                     eprintln!("host-{}: {text}", self.plan.index)
                 }
-                // Counted by the link.
-                LinkEvent::Joined(_) | LinkEvent::Demoted { .. } | LinkEvent::Restored { .. } => {}
+                // Counted by the link; and a node of a load test has no state to tell.
+                LinkEvent::Joined(_)
+                | LinkEvent::Demoted { .. }
+                | LinkEvent::Restored { .. }
+                | LinkEvent::SummaryWanted => {}
             }
         }
         Ok(())
