@@ -21,6 +21,8 @@ pub struct Opened<S> {
     pub target: Target,
     /// The number of its request.
     pub request: u64,
+    /// The options.
+    pub options: Box<LinkOptions>,
     /// The sockets, or the reason.
     pub start: Result<LinkStart<S>, String>,
 }
@@ -56,7 +58,7 @@ impl<S> Opener<S> {
                 let Wish { target, request, options } = wish;
                 let start = apart::answer_of(|| open(&options));
                 // A shard that is gone needs none.
-                let _ = sender.send(Opened { target, request, start });
+                let _ = sender.send(Opened { target, request, options, start });
                 waker.wake();
             };
             thread::Builder::new().name("open-link".into()).spawn(run).map(drop)

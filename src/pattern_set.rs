@@ -2,6 +2,7 @@
 //! them.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use netcluster_wire::Pattern;
 
@@ -71,9 +72,23 @@ impl PatternSet {
         taken
     }
 
-    /// Returns the patterns, in order.
-    pub fn iter(&self) -> impl Iterator<Item = &Pattern> {
-        self.patterns.iter()
+    /// Takes out the patterns that are behind this one.
+    pub fn split_behind(&mut self, last: &Pattern, budget: &Budget) -> PatternSet {
+        let mut behind = PatternSet::new(budget);
+        let first = self.behind(Some(last)).next().cloned();
+        if let Some(first) = first {
+            behind.patterns = self.patterns.split_off(&first);
+        }
+        let bytes = behind.patterns.iter().map(bytes_of).sum();
+        behind.charge.set(bytes);
+        self.charge.set(self.charge.bytes() - bytes);
+        behind
+    }
+
+    /// Returns the patterns behind this one, or all, in order.
+    pub fn behind(&self, last: Option<&Pattern>) -> impl Iterator<Item = &Pattern> {
+        let start = last.map_or(Bound::Unbounded, Bound::Excluded);
+        self.patterns.range((start, Bound::Unbounded))
     }
 
     /// Returns the number of patterns.
@@ -111,5 +126,15 @@ mod tests {
         assert_eq!(budget.used_for(Purpose::Patterns), PATTERN_BYTES + 1);
         assert_eq!(listening.take(9).len(), 1);
         assert_eq!((listening.len(), budget.used_bytes()), (0, 0));
+        for pattern in &patterns {
+            listening.insert(pattern);
+        }
+        let behind = listening.split_behind(&patterns[1], &budget);
+        assert_eq!(behind.behind(None).collect::<Vec<_>>(), [&patterns[2]]);
+        assert_eq!(listening.behind(None).count(), 2);
+        assert_eq!(budget.used_for(Purpose::Patterns), charged);
+        drop(listening);
+        assert_eq!(budget.used_for(Purpose::Patterns), PATTERN_BYTES + 1);
+        assert_eq!(behind.behind(Some(&patterns[2])).count(), 0);
     }
 }

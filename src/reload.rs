@@ -13,7 +13,6 @@ use crate::budget::Budget;
 use crate::channel_rules::ChannelRules;
 use crate::config::ShardConfig;
 use crate::options::BrokerOptions;
-use crate::resolver;
 use crate::shard::{LinkReload, PeersReload, Reload};
 
 /// Time that the shards have to take other settings: a turn of each, as a rule.
@@ -103,14 +102,7 @@ impl State {
         let peers = if before.peers == wanted.peers {
             None
         } else {
-            let resolved = resolver::resolve(&wanted.peers, before.group.is_ipv6());
-            let (known, looked_up) =
-                resolved.map_err(|error| format!("cannot start a thread: {error}"))?;
-            Some(PeersReload {
-                addresses: known.addresses,
-                unresolved: known.unresolved,
-                looked_up,
-            })
+            Some(PeersReload::of(&wanted.peers, before.group.is_ipv6())?)
         };
         before.peers.clone_from(&wanted.peers);
         if before.keys.is_open() == wanted.keys.is_open() {

@@ -5,7 +5,7 @@ mod support;
 use std::io::Write;
 
 use netcluster_client::{Client, Error};
-use support::{Broker, Process, backends, unprivileged, wait_until};
+use support::{Broker, Directory, Process, backends, command, unprivileged, wait_until};
 
 /// Returns the options of a link on the loopback interface at this port, for a cluster of
 /// two. The other broker is named too, for machines whose loopback interface carries no
@@ -72,7 +72,9 @@ fn clients_from_before_hear_other_machines_and_are_heard_there() {
                 there.run(&["emit", "to.here", channel, "--channel", channel]).succeeded();
                 assert_eq!(listeners[number].line(), format!("to.here {channel}"));
             }
-            open(&here, &link(port, "here")).failed(1, "has its link already");
+            open(&here, &link(port, "else")).failed(1, "only keys and peers change");
+            open(&there, &link(port, "there")).failed(1, "by its own settings");
+            open(&here, &link(port, "here")).succeeded();
         }
     }
 }
@@ -95,6 +97,53 @@ fn only_root_and_the_brokers_user_may_open_the_link_and_mistakes_harm_nobody() {
     broker.run(&["emit", "log", "x"]).succeeded();
     open(&broker, &link(44_739, "here")).succeeded();
     assert_eq!(broker.status()["link"]["cluster"], "link-open");
+}
+
+/// No reload knows the settings of such a link: its keys could not be changed.
+#[test]
+fn keys_and_peers_of_a_link_that_was_opened_change_while_it_runs() {
+    let directory = Directory::new();
+    for key in ["old", "new"] {
+        let mut keygen = command(["link", "keygen"]);
+        keygen.arg(directory.join(key));
+        Process::start(keygen).finish().succeeded();
+    }
+    let with = |name: &str, keys: &[&str]| {
+        let mut options = link(44_753, name);
+        for key in keys {
+            options.push("--key-file".to_owned());
+            options.push(directory.join(key).to_str().unwrap().to_owned());
+        }
+        options
+    };
+    let (here, there) = (Broker::start("auto"), Broker::start("auto"));
+    let both = [(&here, "here"), (&there, "there")];
+    for (broker, name) in both {
+        open(broker, &with(name, &["old"])).succeeded();
+    }
+    let linked = || peers_of(&here) == ["there"] && peers_of(&there) == ["here"];
+    wait_until("each knows the other", linked);
+    let mut on = there.on(&["log", "--wait-cluster", "60s"]);
+    let sessions = || {
+        let sessions =
+            both.map(|(broker, _)| broker.status()["link"]["peers"][0]["session"].clone());
+        assert!(sessions.iter().all(|session| !session.is_null()), "{sessions:?}");
+        sessions
+    };
+    let before = sessions();
+    for keys in [&["old", "new"][..], &["new", "old"], &["new"]] {
+        for (broker, name) in both {
+            open(broker, &with(name, keys)).succeeded();
+            here.run(&["emit", "log", name]).succeeded();
+            assert_eq!(on.line(), format!("log {name}"), "{keys:?}");
+        }
+    }
+    assert_eq!(sessions(), before, "nobody was left");
+    open(&here, &with("here", &[])).failed(1, "stays one with a key");
+    let mut alone = with("here", &["new"]);
+    alone.extend(["--peer", "no-such-host.invalid"].map(str::to_owned));
+    open(&here, &alone).succeeded();
+    here.process.wait_for_notice("no-such-host.invalid");
 }
 
 /// Whoever may open the link may make mistakes by programs, too: none ends the broker, and
@@ -159,14 +208,17 @@ fn settings_that_make_no_sense_are_refused_one_by_one() {
 fn of_many_who_ask_at_once_one_opens_the_link() {
     for shards in ["1", "2"] {
         let broker = Broker::start_with("auto", &["--shards", shards]);
-        let request = format!(
-            "{{\"do\":\"link-open\",\"group\":\"239.255.44.54:44745\",\"interface\":\"{}\"}}",
-            support::loopback()
-        );
+        // By different settings: with the same ones all would have what they want.
+        let request = |name: u32| {
+            format!(
+                "{{\"do\":\"link-open\",\"group\":\"239.255.44.54:44745\",\"interface\":\"{}\",\
+                 \"name\":\"{name}\"}}",
+                support::loopback()
+            )
+        };
         let asking: Vec<_> = (0..16)
-            .map(|_| {
-                let (client, request) =
-                    (Client::connect(broker.socket()).unwrap(), request.clone());
+            .map(|name| {
+                let (client, request) = (Client::connect(broker.socket()).unwrap(), request(name));
                 std::thread::spawn(move || client.control(&request))
             })
             .collect();

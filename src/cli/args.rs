@@ -14,6 +14,7 @@ use super::config::ConfigArgs;
 use super::control::{DrainArgs, KickArgs, LogLevelArgs, ReloadArgs};
 use super::failure::Failure;
 use super::link::LinkArgs;
+use super::listener::ListenerArgs;
 use super::man::ManArgs;
 use super::record::RecordArgs;
 use super::replay::ReplayArgs;
@@ -318,28 +319,9 @@ pub struct OnArgs {
     /// How to print events
     #[arg(long, default_value = "text")]
     pub format: Format,
-    /// What happens when the output is not read fast enough
-    #[arg(long, default_value = "backpressure")]
-    pub queue: Queue,
-    /// The broker.
+    /// The client.
     #[command(flatten)]
-    pub socket: SocketArgs,
-    /// Only clients of the same channel hear each other
-    #[arg(long, default_value = "default")]
-    pub channel: Channel,
-    /// Do not tell on standard error that listening began, ended or began again
-    #[arg(long, short)]
-    pub quiet: bool,
-}
-
-/// Policy of the broker for an `on` that falls behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Queue {
-    /// Emitters wait
-    #[value(alias = "pace")]
-    Backpressure,
-    /// The oldest events are lost, which is told; nobody waits
-    Latest,
+    pub listener: ListenerArgs,
 }
 
 /// Format in which `on` prints events.

@@ -31,6 +31,7 @@ mod emit;
 mod failure;
 mod json;
 mod link;
+mod listener;
 mod log;
 mod man;
 mod metrics;

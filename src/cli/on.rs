@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netcluster_client::{Client, Lifecycle, Message, QueuePolicy, Source};
-use netcluster_wire::Pattern;
+use netcluster_client::{Client, Lifecycle, Message, Source};
 
-use super::args::{Format, OnArgs, Queue};
+use super::args::{Format, OnArgs};
 use super::doubt;
 use super::failure::{Code, Failure};
+use super::listener::{self, Queue};
 use super::output::{Ended, Output, Settled, notice, tell_connection};
 use super::render;
 use super::signals;
@@ -38,12 +38,7 @@ enum End {
 
 /// Prints events.
 pub fn run(args: OnArgs) -> Result<(), Failure> {
-    // Before connecting, so that a mistake is told even without a broker.
-    for pattern in &args.patterns {
-        Pattern::new(pattern.as_bytes()).map_err(|error| {
-            Failure::usage(format_args!("pattern `{}` refused: {error}", render::escaped(pattern)))
-        })?;
-    }
+    listener::check(&args.patterns)?;
     let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
     let thread = |error: io::Error| Failure::other(format_args!("cannot start a thread: {error}"));
     let output = Output::start().map_err(thread)?;
@@ -108,16 +103,14 @@ pub fn run(args: OnArgs) -> Result<(), Failure> {
 
 /// Connects, and prints from then on.
 fn listen(args: &OnArgs, output: &Arc<Output<End>>) -> Result<Client, Failure> {
-    let quiet = args.quiet;
-    let closing = Arc::clone(output);
-    let mut builder = Client::builder().channel(&args.channel.0).name("netcluster on");
-    if args.queue == Queue::Latest {
-        builder = builder.queue(QueuePolicy::Latest);
-    }
+    let listener = &args.listener;
+    let (quiet, closing) = (listener.quiet, Arc::clone(output));
+    let queue = listener.queue.unwrap_or(Queue::Backpressure);
+    let mut builder = listener.builder("netcluster on", queue);
     if let Some(wait) = args.wait_cluster {
         builder = builder.wait_for_cluster(wait);
     }
-    let client = args.socket.connect(builder.on_lifecycle(move |happened| match happened {
+    let client = listener.socket.connect(builder.on_lifecycle(move |happened| match happened {
         Lifecycle::Closed(_) => closing.end(End::Closed),
         _ => tell(happened, quiet),
     }))?;
@@ -144,14 +137,7 @@ fn listen(args: &OnArgs, output: &Arc<Output<End>>) -> Result<Client, Failure> {
         notice(doubt);
     }
     if !quiet {
-        let patterns = args.patterns.iter().map(|pattern| render::escaped(pattern));
-        let patterns: Vec<String> = patterns.collect();
-        notice(format_args!(
-            "listening to {} on channel {} of {}",
-            patterns.join(" "),
-            render::escaped(&args.channel.0),
-            client.socket().display()
-        ));
+        notice(format_args!("listening to {}", listener.place(&args.patterns, &client)));
     }
     Ok(client)
 }

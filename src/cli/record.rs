@@ -14,17 +14,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use netcluster_client::{Client, Lifecycle, Message, QueuePolicy, Source};
-use netcluster_wire::Pattern;
+use netcluster_client::{Client, Lifecycle, Message, Source};
 
-use super::args::{Queue, SocketArgs};
 use super::failure::{Code, Failure};
+use super::listener::{self, ListenerArgs, Queue};
 use super::output::{notice, tell_connection};
 use super::recording::series::{self, Limits, Series, Taken, Totals};
 use super::recording::{About, Loss};
 use super::render;
 use super::signals;
-use super::values::{self, Channel, Size};
+use super::values::{self, Size};
 
 /// Longest time that an event is gathered in memory.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -69,18 +68,15 @@ pub struct RecordArgs {
     /// End after this time, for example 500ms, 5s or 2min
     #[arg(long, value_name = "DURATION", value_parser = values::duration)]
     pub duration: Option<Duration>,
-    /// What happens when the disk is not fast enough
-    #[arg(long, default_value = "latest")]
-    pub queue: Queue,
-    /// The broker.
+    /// The client.
     #[command(flatten)]
-    pub socket: SocketArgs,
-    /// Only clients of the same channel hear each other
-    #[arg(long, default_value = "default")]
-    pub channel: Channel,
-    /// Do not tell on standard error what was recorded
-    #[arg(long, short)]
-    pub quiet: bool,
+    pub listener: ListenerArgs,
+}
+
+impl RecordArgs {
+    fn queue(&self) -> Queue {
+        self.listener.queue.unwrap_or(Queue::Latest)
+    }
 }
 
 /// Reason for which a recording ends.
@@ -97,17 +93,13 @@ enum End {
 
 /// Records.
 pub fn run(args: &RecordArgs) -> Result<(), Failure> {
-    for pattern in &args.events {
-        Pattern::new(pattern.as_bytes()).map_err(|error| {
-            Failure::usage(format_args!("pattern `{}` refused: {error}", render::escaped(pattern)))
-        })?;
-    }
+    listener::check(&args.events)?;
     series::check_unused(&args.file)?;
     let deadline = args.duration.map(|duration| Instant::now() + duration);
     let about = About {
-        channel: args.channel.0.clone(),
+        channel: args.listener.channel.0.clone(),
         patterns: args.events.clone(),
-        queue: match args.queue {
+        queue: match args.queue() {
             Queue::Backpressure => "backpressure",
             Queue::Latest => "latest",
         },
@@ -145,7 +137,7 @@ pub fn run(args: &RecordArgs) -> Result<(), Failure> {
     let (ended, totals) = recorder.finish(matches!(end, End::Failed(_)));
     drop(client);
     recorder.note_over();
-    if !args.quiet {
+    if !args.listener.quiet {
         notice(told(&totals));
     }
     match end {
@@ -154,7 +146,7 @@ pub fn run(args: &RecordArgs) -> Result<(), Failure> {
             Code::NoBroker,
             "the connection ended, and connecting again makes no sense",
         ))),
-        End::Size if !args.quiet => {
+        End::Size if !args.listener.quiet => {
             notice("the file is as large as --max-size allows; --rotate goes on in others");
             ended
         }
@@ -163,12 +155,11 @@ pub fn run(args: &RecordArgs) -> Result<(), Failure> {
 }
 
 fn connect(args: &RecordArgs, recorder: &Arc<Recorder>) -> Result<Client, Failure> {
-    let (quiet, told) = (args.quiet, Arc::clone(recorder));
-    let mut builder = Client::builder().channel(&args.channel.0).name("netcluster record");
-    if args.queue == Queue::Latest {
-        builder = builder.queue(QueuePolicy::Latest);
-    }
-    args.socket.connect(builder.on_lifecycle(move |happened| tell(&told, happened, quiet)))
+    let listener = &args.listener;
+    let (quiet, told) = (listener.quiet, Arc::clone(recorder));
+    let builder = listener.builder("netcluster record", args.queue());
+    let builder = builder.on_lifecycle(move |happened| tell(&told, happened, quiet));
+    listener.socket.connect(builder)
 }
 
 fn listen(args: &RecordArgs, client: &Client, recorder: &Arc<Recorder>) -> Result<(), Failure> {
@@ -176,16 +167,9 @@ fn listen(args: &RecordArgs, client: &Client, recorder: &Arc<Recorder>) -> Resul
         let recorder = Arc::clone(recorder);
         client.on(pattern, move |message| recorder.record(message))?;
     }
-    if !args.quiet {
-        let patterns: Vec<String> =
-            args.events.iter().map(|pattern| render::escaped(pattern)).collect();
-        notice(format_args!(
-            "recording {} of channel {} of {} into {}",
-            patterns.join(" "),
-            render::escaped(&args.channel.0),
-            client.socket().display(),
-            args.file.display()
-        ));
+    if !args.listener.quiet {
+        let place = args.listener.place(&args.events, client);
+        notice(format_args!("recording {place} into {}", args.file.display()));
     }
     Ok(())
 }

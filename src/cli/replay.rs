@@ -15,6 +15,7 @@ use netcluster_wire::Pattern;
 
 use super::args::{Format, SocketArgs};
 use super::failure::Failure;
+use super::listener;
 use super::output::notice;
 use super::recording::reader::{Entry, Reader, Recorded};
 use super::render::{self, escaped};
@@ -104,12 +105,7 @@ impl FromStr for Speed {
 
 /// Replays.
 pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
-    let patterns = args.events.iter().map(|pattern| {
-        Pattern::new(pattern.as_bytes()).map_err(|error| {
-            Failure::usage(format_args!("pattern `{}` refused: {error}", escaped(pattern)))
-        })
-    });
-    let patterns = patterns.collect::<Result<Vec<Pattern>, Failure>>()?;
+    let patterns = listener::check(&args.events)?;
     // Each file before the broker, so that a mistake is told even without one.
     let mut bus_channel = None;
     for file in &args.files {

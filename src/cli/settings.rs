@@ -136,6 +136,7 @@ impl Settings {
         // A link is neither opened nor closed while it runs.
         if link.address.is_some() {
             link.peer = newer.link.peer;
+            link.expect_peer = newer.link.expect_peer;
             if link.key_file.is_empty() == newer.link.key_file.is_empty() {
                 link.key_file = newer.link.key_file;
             }

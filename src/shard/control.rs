@@ -227,7 +227,7 @@ impl<I: Io> Shard<I> {
         if connection.patterns.insert(&pattern) {
             let channel = connection.channel.expect("an open connection has a channel");
             let channel = Arc::clone(&self.router.channels.get(channel).name);
-            let heard = self.heard_in(&channel);
+            let heard = self.heard_for(target, &channel, &pattern);
             self.route_everywhere(&heard, &pattern, target);
             self.totals.listeners += 1;
         }
@@ -267,7 +267,7 @@ impl<I: Io> Shard<I> {
         {
             let channel = connection.channel.expect("an open connection has a channel");
             let channel = Arc::clone(&self.router.channels.get(channel).name);
-            let heard = self.heard_in(&channel);
+            let heard = self.heard_for(target, &channel, &pattern);
             self.unroute(&heard, target, &[pattern]);
         }
         self.after_barrier(After::Ack(target, request));

@@ -57,6 +57,7 @@ mod lifecycle;
 mod link;
 mod opening;
 mod receive;
+mod relisten;
 mod reload;
 mod report;
 mod requests;
@@ -114,6 +115,7 @@ pub use self::slices::Postponed;
 use self::slices::Slices;
 use self::survey::Surveys;
 pub use self::survey::{Inquiry, Part};
+use netcluster_link::options::LinkOptions;
 
 /// Bytes that a turn receives, at the least: little enough to stay in the cache
 /// from the receive to the send, which beat larger turns by a third at 1 KB.
@@ -182,6 +184,8 @@ pub struct Shard<I: Io> {
     late_sockets: Option<mpsc::Receiver<(I::Sockets, LinkIo)>>,
     /// Opener of the link, if it is not open; only one shard has it.
     opener: Option<Opener<I::Sockets>>,
+    /// Options of a link that was opened while the broker runs, as they are now.
+    opened: Option<Box<LinkOptions>>,
     /// Errands of the program around the broker, for clients of this shard.
     errands: Option<Errands>,
     /// Answers to those who asked to take this broker's place.
@@ -242,6 +246,7 @@ impl<I: Io> Shard<I> {
             link: None,
             late_sockets: None,
             opener: None,
+            opened: None,
             errands,
             takeovers: mpsc::channel(),
             shortage: Shortage::default(),

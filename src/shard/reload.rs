@@ -1,6 +1,7 @@
 //! Other settings while the broker runs. Nobody is disconnected, and nothing queued is lost.
 //!
-//! Each shard takes them between two turns' work, when no event is on its way through it.
+//! Each shard takes them between two turns' work, when no event is on its way through it;
+//! listeners follow the rules of channels in later turns, if they are many ([`Relisten`]).
 //! A client keeps the limit of payloads that its welcome named.
 //!
 //! Decision: `docs/decisions/062-live-reload.md`.
@@ -14,10 +15,10 @@ use netcluster_platform::Io;
 use crate::config::{MIN_MAX_QUEUE_BYTES, ShardConfig};
 use crate::connection::Blocker;
 use crate::pace::Pace;
-use crate::resolver::Addresses;
+use crate::resolver::{self, Addresses, Resolved};
 
 use super::Shard;
-use super::interest::heard_by;
+use super::relisten::Relisten;
 
 /// Other settings for one shard.
 pub struct Reload {
@@ -49,6 +50,20 @@ pub struct PeersReload {
     pub looked_up: Option<Addresses>,
 }
 
+impl PeersReload {
+    /// Begins to look up the names of these peers, on threads of their own.
+    ///
+    /// # Errors
+    /// A thread cannot be started.
+    pub fn of(peers: &[String], ipv6: bool) -> Result<PeersReload, String> {
+        let resolved = resolver::resolve(peers, ipv6);
+        let (known, looked_up) =
+            resolved.map_err(|error| format!("cannot start a thread: {error}"))?;
+        let Resolved { addresses, unresolved } = known;
+        Ok(PeersReload { addresses, unresolved, looked_up })
+    }
+}
+
 impl<I: Io> Shard<I> {
     /// Adds a source of other settings. The sender wakes the shard.
     pub fn with_reloads(mut self, reloads: mpsc::Receiver<Reload>) -> Shard<I> {
@@ -58,17 +73,35 @@ impl<I: Io> Shard<I> {
 
     /// Takes other settings, if there are any.
     pub(super) fn take_reloads(&mut self) {
-        while let Some(reload) = self.reloads.as_ref().and_then(|it| it.try_recv().ok()) {
-            self.take_config(reload.config);
+        // One after the other: those that come wait until all is by the ones before.
+        while self.slices.relisten.is_none()
+            && let Some(reload) = self.reloads.as_ref().and_then(|it| it.try_recv().ok())
+        {
+            let before = self.take_config(reload.config);
             if let Some(link) = reload.link {
                 self.take_link_settings(link);
             }
-            // Who waits for it may have given up.
-            let _ = reload.done.send(());
+            self.begin_relisten(Relisten::new(before, reload.done));
         }
     }
 
-    fn take_config(&mut self, config: Arc<ShardConfig>) {
+    /// Begins to have clients listen by the new rules of channels.
+    fn begin_relisten(&mut self, mut relisten: Relisten) {
+        let config = Arc::clone(&self.shared.config);
+        for conn in self.connections.places() {
+            let connection = self.connections.at(conn);
+            if let Some(channel) = connection.channel.filter(|_| !connection.patterns.is_empty()) {
+                let target = connection.target;
+                relisten.add(target, &self.router.channels.get(channel).name, &config);
+            }
+        }
+        self.slices.relisten = Some(Box::new(relisten));
+        // Few are moved at once.
+        self.relisten_some();
+    }
+
+    /// Takes the settings of the shard, and returns those before.
+    fn take_config(&mut self, config: Arc<ShardConfig>) -> Arc<ShardConfig> {
         let before = std::mem::replace(&mut self.shared.config, Arc::clone(&config));
         self.acceptor.limits = config.limits();
         let crossing = self.router.channels.set_rules(&config.channels);
@@ -81,8 +114,8 @@ impl<I: Io> Shard<I> {
         self.cross_by_rules(&changed);
         for conn in self.connections.places() {
             self.take_limits(conn);
-            self.listen_by_rules(conn, &before);
         }
+        before
     }
 
     /// Gives a client the queue and the pace of the new settings.
@@ -101,28 +134,8 @@ impl<I: Io> Shard<I> {
         self.unblock_client(target, Blocker::Rate);
     }
 
-    /// Has a client of this shard listen in the channels from which copies go into its own by
-    /// the new rules, and no longer in others.
-    fn listen_by_rules(&mut self, conn: netcluster_platform::Conn, before: &ShardConfig) {
-        let connection = self.connections.at(conn);
-        let (target, channel) = (connection.target, connection.channel);
-        let Some(channel) = channel.filter(|_| !connection.patterns.is_empty()) else { return };
-        let channel = Arc::clone(&self.router.channels.get(channel).name);
-        let heard_before = heard_by(&before.channels, &channel);
-        let heard = self.heard_in(&channel);
-        if heard == heard_before {
-            return;
-        }
-        let patterns: Vec<_> = self.connections.at(conn).patterns.iter().cloned().collect();
-        let gone: Vec<_> = heard_before.iter().filter(|it| !heard.contains(it)).cloned().collect();
-        self.unroute_everywhere(&gone, target, &patterns);
-        let new: Vec<_> = heard.iter().filter(|it| !heard_before.contains(it)).cloned().collect();
-        for pattern in &patterns {
-            self.route_everywhere(&new, pattern, target);
-        }
-    }
-
-    fn take_link_settings(&mut self, reload: LinkReload) {
+    /// Gives the link other settings.
+    pub(super) fn take_link_settings(&mut self, reload: LinkReload) {
         let Some(driver) = self.link.as_deref_mut() else { return };
         if !driver.link.set_keys(self.now, &reload.keys) {
             tracing::warn!("the link is not closed nor opened while it runs: its keys stay");

@@ -6,6 +6,7 @@
 //! - ending the connections whose other end is gone, when those are many;
 //! - taking the patterns of a client that is gone out of all routes;
 //! - dropping what was queued for a client that is gone;
+//! - putting listeners into the routes that other rules of channels want;
 //! - counting connections, for `status` and the like.
 
 use std::collections::VecDeque;
@@ -28,6 +29,7 @@ use super::Shard;
 use super::count::Count;
 use super::interest::Heard;
 use super::receive::{Fault, Stop};
+use super::relisten::Relisten;
 
 /// Connections that a turn ends because their other end is gone. Each costs the system
 /// more than it costs to hear of it, and others have business here meanwhile.
@@ -80,6 +82,8 @@ pub(super) struct Slices {
     endings: VecDeque<Ending>,
     departures: VecDeque<Departure>,
     remains: VecDeque<Remains>,
+    /// Clients on their way to other rules of channels.
+    pub relisten: Option<Box<Relisten>>,
     /// Counts of connections that are going on, the oldest first.
     pub counts: VecDeque<Box<Count>>,
     /// Connections that may yet be ended in this turn.
@@ -95,6 +99,7 @@ impl Default for Slices {
             endings: VecDeque::new(),
             departures: VecDeque::new(),
             remains: VecDeque::new(),
+            relisten: None,
             counts: VecDeque::new(),
             endings_left: ENDINGS_PER_TURN,
             patterns_left: PATTERNS_PER_TURN,
@@ -109,6 +114,7 @@ impl Slices {
             && self.endings.is_empty()
             && self.departures.is_empty()
             && self.remains.is_empty()
+            && self.relisten.is_none()
             && self.counts.is_empty()
     }
 
@@ -299,8 +305,11 @@ impl<I: Io> Shard<I> {
         if patterns.is_empty() {
             return;
         }
-        let channels = self.heard_in(&channel);
-        self.slices.departures.push_back(Departure { channels, target, patterns });
+        for (channels, patterns) in self.departing(target, &channel, patterns) {
+            if !patterns.is_empty() {
+                self.slices.departures.push_back(Departure { channels, target, patterns });
+            }
+        }
         self.unroute_departed();
     }
 
@@ -330,6 +339,7 @@ impl<I: Io> Shard<I> {
     pub(super) fn take_apart(&mut self) {
         self.end_some();
         self.count_some();
+        self.relisten_some();
         let mut ranges = RANGES_PER_TURN;
         while ranges > 0
             && let Some(remains) = self.slices.remains.front_mut()

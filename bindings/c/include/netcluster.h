@@ -248,6 +248,13 @@ const char *netcluster_abi_version(void);
 // Asks for the broker's status as JSON; `*json` is to be freed by netcluster_string_free.
 enum netcluster_error netcluster_status(const struct netcluster_client *client, char **json);
 
+// Asks the broker for something that only whoever runs it may want, as a JSON object, such as
+// `{"do":"totals"}`: see `control` in PROTOCOL.md. Its answer is JSON as well; `*json` is to be
+// freed by netcluster_string_free.
+enum netcluster_error netcluster_control(const struct netcluster_client *client,
+                                         const char *request,
+                                         char **json);
+
 // Frees a string that the library gave; NULL is nothing.
 void netcluster_string_free(char *string);
 

@@ -56,6 +56,27 @@ pub unsafe extern "C" fn netcluster_status(
     })
 }
 
+/// Asks the broker for something that only whoever runs it may want, as a JSON object, such as
+/// `{"do":"totals"}`: see `control` in PROTOCOL.md. Its answer is JSON as well; `*json` is to be
+/// freed by netcluster_string_free.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn netcluster_control(
+    client: *const netcluster_client,
+    request: *const c_char,
+    json: *mut *mut c_char,
+) -> netcluster_error {
+    guard(|| {
+        // SAFETY: the rules for pointers.
+        let (client, request) = unsafe {
+            input::put(json, "json", ptr::null_mut())?;
+            (input::borrow(client, "client")?, input::text(request, "request")?)
+        };
+        let text = c_string(&client.client.control(request)?);
+        // SAFETY: as above.
+        unsafe { input::put(json, "json", text.into_raw()) }
+    })
+}
+
 /// Frees a string that the library gave; NULL is nothing.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn netcluster_string_free(string: *mut c_char) {

@@ -376,6 +376,7 @@ static void test_a_client_that_disconnected_says_so(void) {
     CHECK(netcluster_on(client, "b", hear, NULL, NULL, NULL) == NETCLUSTER_DISCONNECTED);
     CHECK(netcluster_status(client, &json) == NETCLUSTER_DISCONNECTED && !json);
     CHECK(strstr(netcluster_last_error(), "connect anew"));
+    CHECK(netcluster_control(client, "{}", &json) == NETCLUSTER_DISCONNECTED && !json);
     netcluster_subscription_free(events);
     netcluster_client_free(client);
 }
@@ -404,6 +405,12 @@ static void test_options_reach_the_broker(void) {
     OK(netcluster_status(client, &json));
     CHECK(strstr(json, "a name of C") && strstr(json, "of-c"));
     netcluster_string_free(json);
+    OK(netcluster_control(client, "{\"do\":\"clients\",\"limit\":1000}", &json));
+    CHECK(strstr(json, "a name of C") && strstr(json, "\"omitted\":0"));
+    netcluster_string_free(json);
+    CHECK(netcluster_control(client, "{\"do\":\"dance\"}", &json) != NETCLUSTER_OK && !json);
+    CHECK(strstr(netcluster_last_error(), "dance"));
+    CHECK(netcluster_control(client, NULL, &json) == NETCLUSTER_POINTER && !json);
     OK(netcluster_subscribe(client, "own", &own));
     OK(netcluster_emit(client, "own", NULL, 0));
     OK(netcluster_next(own, SOME_MS, &message, NULL));

@@ -354,6 +354,10 @@ impl Client {
         self.inner.call(py, RustClient::status)
     }
 
+    fn _control(&self, py: Python<'_>, request: String) -> PyResult<String> {
+        self.inner.call(py, move |client| client.control(&request))
+    }
+
     /// Counts who would get an event of this name: clients of this machine, and brokers of
     /// others.
     fn audience(&self, py: Python<'_>, event: String) -> PyResult<(u64, u64)> {

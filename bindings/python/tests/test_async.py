@@ -39,6 +39,7 @@ async def test_emit_and_listen(broker):
         assert client.remove_all_listeners() == 1
         assert await other.audience("a.b") == (0, 0)
         assert (await other.status())["totals"]["clients"] >= 2
+        assert (await other.control({"do": "totals"}))["totals"]["clients"] >= 2
         assert await other.ping() > 0
         await other.flush()
         await other.wait_for_cluster(PATIENCE)

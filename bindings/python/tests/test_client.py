@@ -377,6 +377,10 @@ def test_options_reach_the_broker(connect, broker):
     status = client.status()
     assert any(client["name"] == "a name" for client in status["clients"])
     assert client.audience("own") == (1, 0)
+    page = client.control({"do": "clients", "limit": 1000})
+    assert any(client["name"] == "a name" for client in page["clients"])
+    with pytest.raises(NetclusterError, match="dance"):
+        client.control({"do": "dance"})
     assert str(client.socket) == broker.socket
     with pytest.raises(TypeError, match="no option `chanel`"):
         connect(chanel="a")

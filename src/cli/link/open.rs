@@ -18,7 +18,8 @@ use crate::cli::settings::Settings;
 const EXAMPLES: &str = "\
 Only root and the broker's own user may do that. Clients stay connected: what they listen to is
 told to the other machines, and what they emit goes there from now on. A link that is open stays
-as it is until the broker ends.
+as it is until the broker ends, but for keys and peers: asked again, with other ones and else the
+same settings, it has those.
 
 Examples:
   netcluster link open

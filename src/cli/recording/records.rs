@@ -320,8 +320,37 @@ fn check_length(opcode: u8, length: u64, at: u64) -> Result<(), Bad> {
 }
 
 fn parse(opcode: u8, body: &[u8], at: u64) -> Result<Record<'_>, Bad> {
-    mcap::parse_record(opcode, body)
-        .map_err(|_| Bad::Damaged { at, why: "a record is not what it is said to be".into() })
+    let damaged = || Bad::Damaged { at, why: "a record is not what it is said to be".into() };
+    has_its_texts(opcode, body).ok_or_else(damaged)?;
+    mcap::parse_record(opcode, body).map_err(|_| damaged())
+}
+
+/// Checks that the texts of a record are in it: the crate takes memory for what their lengths
+/// claim, before it reads.
+fn has_its_texts(opcode: u8, body: &[u8]) -> Option<()> {
+    let (numbers_bytes, texts, has_map) = match opcode {
+        op::CHANNEL => (4, 2, true),
+        op::METADATA => (0, 1, true),
+        op::CHUNK => (28, 1, false),
+        _ => return Some(()),
+    };
+    let mut rest = body.get(numbers_bytes..)?;
+    for _ in 0..texts {
+        rest = split_text(rest)?.1;
+    }
+    if has_map {
+        let mut map = split_text(rest)?.0;
+        while !map.is_empty() {
+            map = split_text(split_text(map)?.1)?.1;
+        }
+    }
+    Some(())
+}
+
+/// Splits behind a text and its length.
+fn split_text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(u32::from_le_bytes(*length) as usize)
 }
 
 fn cut_or(error: io::Error, at: u64) -> Bad {

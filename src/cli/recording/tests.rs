@@ -144,6 +144,27 @@ fn a_record_that_claims_to_be_huge_is_refused() {
     }
 }
 
+/// Texts that claimed four gigabytes were given them, and ended the process where there is less.
+#[test]
+fn a_text_that_claims_to_be_huge_is_refused() {
+    let huge = u32::MAX.to_le_bytes();
+    let text = [1, 0, 0, 0, b'a'];
+    let channels = [[&[0; 4][..], &huge].concat(), [&[0; 4][..], &text, &huge].concat()];
+    let maps = [[&text[..], &huge].concat(), [&text[..], &[9, 0, 0, 0], &text, &huge].concat()];
+    let chunk = [&[0; 28][..], &huge, &[0; 40]].concat();
+    let records = channels.map(|body| (0x04, body)).into_iter();
+    let records = records.chain(maps.map(|body| (0x0c, body))).chain([(0x06, chunk)]);
+    for (opcode, body) in records.chain([(0x0c, huge.to_vec())]) {
+        let mut file = mcap::MAGIC.to_vec();
+        file.push(opcode);
+        file.extend((body.len() as u64).to_le_bytes());
+        file.extend(&body);
+        let (entries, end) = read(&file);
+        assert!(entries.is_empty());
+        assert!(matches!(end, Err(Bad::Damaged { .. })), "{opcode:#x} {body:?}: {end:?}");
+    }
+}
+
 #[test]
 fn no_file_is_larger_than_it_may_be_and_the_latest_are_kept() {
     const MAX_BYTES: u64 = 20_000;

@@ -13,14 +13,26 @@ pub const ROWS: &[Row] = &[
     ),
     (
         "[link]\nkey-file = [",
-        // Each round in its turn.
+        // Each round in its turn, on two machines; a listener hears an event behind each step.
         Script(
             "netcluster link keygen old.key; netcluster link keygen new.key
+             machines m1 m2
+             for name in m1 m2; do
+                 { line 1; echo 'key-file = \"old.key\"'; } >$name.toml
+                 on $name serve-$name \"netcluster serve --config $name.toml --node-name $name\"
+             done
+             shows serve-m1 'peer node='; shows serve-m2 'peer node='
+             on m2 heard 'netcluster on log --wait-cluster 20s'; shows heard 'listening to'
              for round in 2 3 4; do
-                 { line 1; line $round | sed \"s|^# ||; s|/etc/netcluster|$PWD|g\"; } >\"round$round.toml\"
-                 terminal \"check$round\" \"netcluster config check round$round.toml\"
-                 shows \"check$round\" \"round$round.toml: right, 2 settings\"
-             done",
+                 for name in m1 m2; do
+                     { line 1; line $round | sed \"s|^# ||; s|/etc/netcluster|$PWD|g\"; } >$name.toml
+                     on $name reload-$name-$round 'netcluster reload'
+                     shows reload-$name-$round 'changed: link.key-file'
+                     on m1 emit-$name-$round \"netcluster emit log $name-$round\"
+                     shows heard \"log $name-$round\"
+                 done
+             done
+             for name in m1 m2; do ! grep -q 'no peer any more\\|left' \"$OUT/serve-$name\" || fail left; done",
         ),
     ),
     (
@@ -57,6 +69,28 @@ pub const ROWS: &[Row] = &[
         ),
     ),
     (
+        "netcluster serve --max-memory",
+        Script(
+            "whole || fail memory; shows block 'of 1 GiB'; shows block VmRSS",
+        ),
+    ),
+    (
+        "scrape_configs:",
+        Script(
+            "cp \"$BLOCK\" prometheus.yml; cp \"$SOURCE/contrib/prometheus/netcluster.rules.yml\" .
+             command -v prometheus >/dev/null || { echo SKIPPED: no prometheus; exit 0; }
+             promtool check config prometheus.yml || fail config
+             terminal serve 'netcluster serve --metrics 9464'; shows serve 'metrics at'
+             sed -i '1i global: { scrape_interval: 200ms, evaluation_interval: 200ms }' prometheus.yml
+             terminal prometheus 'prometheus --config.file prometheus.yml --storage.tsdb.path data \
+                 --web.listen-address 127.0.0.1:9090'
+             shows prometheus 'ready to receive web requests'
+             until_shows() { for _ in $(seq 200); do curl -s \"$1\" | grep -qF \"$2\" && return; sleep 0.1; done; fail \"$2\"; }
+             until_shows 'http://127.0.0.1:9090/api/v1/query?query=netcluster_clients' '\"job\":\"netcluster\"'
+             until_shows 'http://127.0.0.1:9090/api/v1/rules' 'NetclusterDown'",
+        ),
+    ),
+    (
         "netcluster link keygen",
         Script(
             "machines m1 m2; terminal keygen \"$(line 1)\"; wait
@@ -81,7 +115,7 @@ pub const ROWS: &[Row] = &[
              netcluster emit log after; shows on after; netcluster drain",
         ),
     ),
-    ("ExecReload=", Elsewhere("it takes systemd as the first process; the command is the one above")),
+    ("[Service]\nExecReload=", Elsewhere("it takes systemd as the first process; the command is the one above")),
     (
         "netcluster status ",
         // It has what the table below it names.

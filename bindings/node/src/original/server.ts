@@ -3,7 +3,9 @@
  *
  * Where all channels go to other machines (`propagatetonet`), the broker itself is linked. Where
  * only some do, a second broker is, and their events are passed on to it and back. Events go from
- * channel to channel (`propagatetochannels`) by this process.
+ * channel to channel (`propagatetochannels`) by this process. The broker's `forward-to` would copy
+ * on from channel to channel and refuses circles, which the original's configurations have: there
+ * an event goes one step. Its `network` is true for channels without a rule, here it is false.
  */
 import { mkdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';

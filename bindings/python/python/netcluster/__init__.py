@@ -102,6 +102,11 @@ class Client(_native.Client):
         """The broker's status."""
         return json.loads(self._status())
 
+    def control(self, request: dict) -> dict:
+        """Asks the broker for something that only whoever runs it may want, such as
+        `{"do": "totals"}`: see `control` in PROTOCOL.md. Gives the broker's answer."""
+        return json.loads(self._control(json.dumps(request)))
+
     def __enter__(self) -> "Client":
         return self
 

@@ -182,6 +182,11 @@ class AsyncClient:
         """The broker's status."""
         return json.loads(await _call(self._native._status))
 
+    async def control(self, request: dict) -> dict:
+        """Asks the broker for something that only whoever runs it may want, such as
+        `{"do": "totals"}`: see `control` in PROTOCOL.md. Gives the broker's answer."""
+        return json.loads(await _call(self._native._control, json.dumps(request)))
+
     async def audience(self, event: str) -> Tuple[int, int]:
         """Counts who would get an event of this name: clients of this machine, and brokers of
         others."""
