@@ -150,15 +150,16 @@ impl Broker {
     }
 
     /// Gives this broker's place to the one that listens on a socket of this name beside its
-    /// own ([`Claimant::name`]), and shuts it down.
+    /// own ([`Claimant::name`]), on these terms for the link ([`Claimant::terms`]), and shuts
+    /// it down.
     ///
     /// # Errors
     /// Reason why not; then nothing has changed.
     #[doc(hidden)]
-    pub fn hand_over(&self, heir: &OsStr) -> Result<(), String> {
+    pub fn hand_over(&self, heir: &OsStr, terms: Option<String>) -> Result<(), String> {
         let (answer, answered) = mpsc::channel();
         let answer = Box::new(move |outcome| drop(answer.send(outcome)));
-        self.heir.appoint(heir.to_owned(), answer)?;
+        self.heir.appoint(heir.to_owned(), terms, answer)?;
         answered.recv().unwrap_or_else(|_| Err("the broker ends already".to_owned()))?;
         self.shutdown.request();
         Ok(())

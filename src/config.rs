@@ -78,6 +78,10 @@ pub struct ShardConfig {
     /// Spread of channels over the streams of the link; none without a link to other
     /// machines.
     pub link: Option<Arc<StreamMap>>,
+    /// The link goes on with the session of the broker before.
+    pub is_heir_of_link: bool,
+    /// Number of the first client.
+    pub first_client: u32,
 }
 
 impl Default for ShardConfig {
@@ -105,6 +109,8 @@ impl Default for ShardConfig {
             awaited: Arc::default(),
             hold: MAX_HOLD,
             link: None,
+            is_heir_of_link: false,
+            first_client: 1,
         }
     }
 }

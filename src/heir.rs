@@ -14,7 +14,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
 use crate::broker::Shutdown;
 
@@ -40,6 +40,8 @@ struct Inner {
     is_settling: AtomicBool,
     keeper: OnceLock<mpsc::Sender<Order>>,
     shutdown: OnceLock<Shutdown>,
+    /// Terms on which it goes on with the link's session, if it would.
+    terms: Mutex<Option<String>>,
 }
 
 impl Heir {
@@ -74,16 +76,34 @@ impl Heir {
         let _ = self.0.shutdown.set(shutdown);
     }
 
+    /// Notes the terms on which an heir goes on with the link's session, if it would.
+    pub fn want(&self, terms: Option<String>) {
+        *self.0.terms.lock().unwrap_or_else(PoisonError::into_inner) = terms;
+    }
+
+    /// Returns whether the heir goes on with a link's session of these terms and this node id.
+    pub fn can_have(&self, terms: &str, node: u32) -> bool {
+        let wanted = self.0.terms.lock().unwrap_or_else(PoisonError::into_inner);
+        wanted.as_deref().is_some_and(|it| it == terms || it == terms_of_node(terms, node))
+    }
+
     /// Has the broker end, as its name is given away.
     pub fn begin_end(&self) {
         self.0.shutdown.get().into_iter().for_each(Shutdown::request);
     }
 
     /// Has the socket's name given to a file beside it; `answer` is called on another thread.
+    /// With the terms of the link's session, the heir goes on with that.
     ///
     /// # Errors
     /// Reason why not.
-    pub fn appoint(&self, heir: OsString, answer: Answer) -> Result<(), String> {
+    pub fn appoint(
+        &self,
+        heir: OsString,
+        terms: Option<String>,
+        answer: Answer,
+    ) -> Result<(), String> {
+        self.want(terms);
         let ordered = self.0.keeper.get().map(|it| it.send(Order::HandOver(heir, answer)));
         match ordered {
             Some(Ok(())) => Ok(()),
@@ -94,6 +114,11 @@ impl Heir {
             }
         }
     }
+}
+
+/// Returns terms of a link's session for a broker that must have this node id.
+pub fn terms_of_node(terms: &str, node: u32) -> String {
+    format!("{terms} {node:08x}")
 }
 
 impl fmt::Debug for Heir {

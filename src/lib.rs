@@ -108,6 +108,7 @@ mod target;
 mod timers;
 mod trie;
 mod uplink;
+mod will;
 
 pub use access::{AccessDefault, AccessOptions};
 pub use broker::{Broker, Shutdown, StartError};

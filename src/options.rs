@@ -268,7 +268,7 @@ impl BrokerOptions {
             spill_clients: self.spill_clients,
             awaited: Arc::default(),
             hold: MAX_HOLD,
-            link: None,
+            ..ShardConfig::default()
         })
     }
 }

@@ -112,6 +112,12 @@ impl Placement {
         }
     }
 
+    /// Gives clients numbers from this one on.
+    pub fn from(mut self, first_client: u32) -> Placement {
+        self.next_client = first_client.max(self.next_client);
+        self
+    }
+
     /// Returns whether other shards have such books too.
     pub fn is_one_of_many(&self) -> bool {
         self.keeps.is_some()

@@ -112,6 +112,8 @@ pub struct Drain {
 pub struct TakeOver {
     /// Name of its socket, in the directory of this one's.
     pub socket: String,
+    /// Terms on which it goes on with the link's session, if it would.
+    pub link: Option<String>,
 }
 
 /// The filter of the log.

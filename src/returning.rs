@@ -85,9 +85,8 @@ impl Returning {
     }
 
     /// Returns whether events of a channel wait.
-    pub fn holds(&mut self, channel: &str, now: Instant) -> bool {
-        self.forget_unused(now);
-        self.held.contains_key(channel)
+    pub fn holds(&self, channel: &str, now: Instant) -> bool {
+        self.held.get(channel).is_some_and(|hold| self.is_in_force(hold, now))
     }
 
     /// Returns the channels in which events wait, or may have to.
@@ -96,15 +95,25 @@ impl Returning {
     }
 
     /// Returns whether events of any channel wait, or would.
-    pub fn is_awaiting(&mut self, now: Instant) -> bool {
-        self.forget_unused(now);
-        self.holds_any()
+    pub fn is_awaiting(&self, now: Instant) -> bool {
+        self.held.values().any(|hold| self.is_in_force(hold, now))
     }
 
-    fn forget_unused(&mut self, now: Instant) {
-        if now >= self.window_end {
-            self.held.retain(|_, hold| hold.until.is_some());
-        }
+    fn is_in_force(&self, hold: &Hold, now: Instant) -> bool {
+        hold.until.is_some() || now < self.window_end
+    }
+
+    /// Returns when no channel is held any more in which nothing waits, if any is held.
+    pub fn window_end(&self) -> Option<Instant> {
+        self.holds_any().then_some(self.window_end)
+    }
+
+    /// Holds no channel for longer than an event waits, as if one waited in each. Returns when
+    /// the holds end, if there are any.
+    pub fn limit(&mut self, now: Instant) -> Option<Instant> {
+        let until = now + self.hold.as_nanos() as u64;
+        self.held.values_mut().for_each(|hold| hold.until = Some(until));
+        self.holds_any().then_some(until)
     }
 
     /// Begins a hold, as a client of a channel came back of which no record says who was
@@ -162,7 +171,7 @@ impl Returning {
 
     /// Returns the channels whose time is over; all with `Instant::NEVER`.
     pub fn overdue(&self, now: Instant) -> Vec<Arc<str>> {
-        let is_over = |hold: &Hold| hold.until.map_or(now == Instant::NEVER, |it| it <= now);
+        let is_over = |hold: &Hold| hold.until.unwrap_or(self.window_end) <= now;
         let overdue = self.held.iter().filter(|(_, hold)| is_over(hold));
         overdue.map(|(channel, _)| Arc::clone(channel)).collect()
     }

@@ -214,6 +214,18 @@ impl SimBroker {
         self.shut_down();
     }
 
+    /// Asks for a shutdown as [`SimBroker::give_way`] does; the successor goes on with the link's
+    /// session on these terms.
+    pub fn give_way_on(&mut self, terms: Option<String>) {
+        self.heir.want(terms);
+        self.give_way();
+    }
+
+    /// Returns all that the broker left for its successor, once it has.
+    pub fn note(&self) -> Option<Vec<u8>> {
+        self.left.get().cloned()
+    }
+
     /// Returns the record that the broker left for its successor, once it has ended in
     /// order.
     pub fn left(&self) -> Option<Record> {

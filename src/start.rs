@@ -24,7 +24,7 @@ use crate::broker::{Broker, StartError, random};
 use crate::budget::Budget;
 use crate::config::{MAX_SHARDS, ShardConfig};
 use crate::crew::{Crew, Work};
-use crate::heir::Heir;
+use crate::heir::{Heir, terms_of_node};
 use crate::keeper::Keeper;
 use crate::memory_maker::MemoryMaker;
 use crate::options::{BrokerOptions, SharedMemory};
@@ -35,6 +35,9 @@ use crate::returning::{Record, Successor};
 use crate::shard::{LinkStart, Shared};
 use crate::status::Status;
 use crate::uplink::{self, LateSockets};
+use crate::will::Will;
+
+use netcluster_link::succession;
 
 /// Descriptors of the memory that is shared with one client.
 const DESCRIPTORS_OF_MEMORY: u64 = 4;
@@ -164,6 +167,17 @@ impl Claimant {
         self.listener.name()
     }
 
+    /// Returns the terms on which it goes on with the session of the other broker's link; none
+    /// without a link.
+    pub fn terms(&self) -> Option<String> {
+        let (link, _) = self.link.as_ref()?;
+        let terms = succession::terms(&link.config);
+        Some(match self.prepared.options.node {
+            Some(node) => terms_of_node(&terms, node),
+            None => terms,
+        })
+    }
+
     /// Waits, so long, until the other broker has left its place or is gone, and takes it.
     /// Its link begins once `predecessor_left`, called on a thread of its own, returns.
     ///
@@ -198,7 +212,7 @@ impl Ready {
             );
         }
         let keeper = listener.keeper(&options.bind);
-        let (link, late_link) = match heritage {
+        let (mut link, mut late_link) = match heritage {
             Some(Heritage { link: Some((link, late)), predecessor_left }) => {
                 (Some(link), Some((late, predecessor_left)))
             }
@@ -207,11 +221,22 @@ impl Ready {
         };
         let note = listener.note();
         if let Some(note) = &note {
-            config.awaited = Arc::new(Record::decode(&note.read()));
-            if is_heir {
+            let left = note.read();
+            config.awaited = Arc::new(Record::decode(&left));
+            // A session is taken once, whatever becomes of this broker.
+            let is_taken = is_heir && note.write(b"").is_ok();
+            let will = is_taken.then(|| Will::read(&left)).flatten();
+            match (will, &mut link, &mut late_link) {
+                (Some(will), Some(link), Some((late, _)))
+                    if will.is_for(&link.config, options.node) =>
+                {
+                    late.prefer(will.unicast_port);
+                    will.come_into_force(link, &mut config);
+                }
                 // All of them were just told to come; who does not is as one that does not
                 // read.
-                config.hold = config.hold.max(config.stall_timeout);
+                _ if is_heir => config.hold = config.hold.max(config.stall_timeout),
+                _ => {}
             }
         }
         let awaited = config.awaited.len();

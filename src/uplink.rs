@@ -21,6 +21,9 @@ use netcluster_link::peer_id::Session;
 /// Time between two tries to open sockets that something else is still in the way of.
 const OPEN_AGAIN: Duration = Duration::from_millis(5);
 
+/// Tries to get a port that is not configured, before any other will do.
+const MAX_PREFERRED_TRIES: u32 = 100;
+
 /// Random bytes from the system.
 struct SystemEntropy(SystemRandom);
 
@@ -57,17 +60,24 @@ pub fn open_later(
     let mut start = start(options, shard, sockets)?;
     let (sender, sockets) = mpsc::channel();
     start.sockets = LinkSockets::Later(sockets);
-    Ok((start, LateSockets { config: datagrams(options), sender }))
+    Ok((start, LateSockets { config: datagrams(options), preferred_port: None, sender }))
 }
 
 /// Sockets that are still to be opened.
 #[derive(Debug)]
 pub struct LateSockets {
     config: DatagramConfig,
+    /// Port that is tried first if none is configured.
+    preferred_port: Option<u16>,
     sender: mpsc::Sender<(DatagramSockets, LinkIo)>,
 }
 
 impl LateSockets {
+    /// Opens them at this port if none is configured and it can be had: peers know it.
+    pub fn prefer(&mut self, unicast_port: u16) {
+        self.preferred_port = Some(unicast_port).filter(|port| *port != 0);
+    }
+
     /// Opens them, on a thread of their own, once `predecessor_left` returns; tries again
     /// while something is in the way.
     ///
@@ -81,8 +91,11 @@ impl LateSockets {
         let run = move || {
             predecessor_left();
             let mut told = String::new();
-            loop {
-                match DatagramSockets::open(&self.config) {
+            for tries in 0.. {
+                let preferred = self.preferred_port.filter(|_| tries < MAX_PREFERRED_TRIES);
+                let unicast_port = self.config.unicast_port.or(preferred);
+                match DatagramSockets::open(&DatagramConfig { unicast_port, ..self.config.clone() })
+                {
                     Ok(sockets) => {
                         let about = about(sockets.info());
                         // A broker that has ended needs none.
@@ -156,7 +169,18 @@ fn start(
     };
     let (entropy, sockets) = (Box::new(entropy), LinkSockets::Open(sockets));
     let expected_peers = options.expected_peers.clone();
-    Ok(LinkStart { config, expected_peers, session, entropy, sockets, about, addresses, snapshots })
+    let bequest = None;
+    Ok(LinkStart {
+        config,
+        expected_peers,
+        session,
+        entropy,
+        sockets,
+        about,
+        addresses,
+        snapshots,
+        bequest,
+    })
 }
 
 fn about(info: &DatagramInfo) -> LinkIo {

@@ -1,4 +1,5 @@
-//! The fuzz targets in short: each body over seeded inputs.
+//! The fuzz targets in short: each body over the inputs that were kept (`fuzz/seeds`), and
+//! over seeded ones.
 //!
 //! The long form is `cargo +nightly fuzz run TARGET`, see CONTRIBUTING.md. A
 //! failing seed is printed; `FUZZ_SEED=N` runs that input alone, `FUZZ_INPUTS=N`
@@ -6,6 +7,8 @@
 //! that the fuzzer has kept.
 
 mod seeds;
+
+use std::panic::{catch_unwind, resume_unwind};
 
 use seeds::Seeds;
 
@@ -19,7 +22,30 @@ fn run(target: &str, inputs: u64, body: fn(&[u8])) {
     if let Some(path) = std::env::var_os("FUZZ_FILE") {
         return body(&std::fs::read(path).expect("a file that can be read"));
     }
+    for (line, input) in kept(target) {
+        if let Err(panic) = catch_unwind(|| body(&input)) {
+            eprintln!("the input in line {line} of fuzz/seeds/{target}.hex failed");
+            resume_unwind(panic);
+        }
+    }
     SEEDS.run(target, inputs, |seed| body(&input(seed)));
+}
+
+/// Reads the inputs that were kept of a target, with their lines.
+fn kept(target: &str) -> Vec<(usize, Vec<u8>)> {
+    let path = format!("{}/fuzz/seeds/{target}.hex", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.starts_with('#'));
+    let inputs: Vec<_> = lines.map(|(at, line)| (at + 1, bytes(line, &path))).collect();
+    assert!(inputs.len() > 10, "{path} has next to nothing; see fuzz/grow");
+    inputs
+}
+
+fn bytes(hex: &str, path: &str) -> Vec<u8> {
+    assert!(hex.len().is_multiple_of(2) && hex.is_ascii(), "{path}: no hexadecimal: {hex}");
+    let digits = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16);
+    let byte = |at| digits(at).unwrap_or_else(|error| panic!("{path}: {error}: {hex}"));
+    (0..hex.len()).step_by(2).map(byte).collect()
 }
 
 /// Makes pseudo-random bytes; short inputs are more frequent than long ones.

@@ -24,7 +24,7 @@
 //! - [`membership`]: who is there, and who is not.
 //! - `interest`: who wants what, and from where on.
 //! - `control`: control datagrams out and in. [`crypto`]: sealing.
-//! - `rekey`: other keys while the link runs.
+//! - `rekey`: other keys while the link runs. [`succession`]: its session in other hands.
 //! - `timeout`, `report`, [`warnings`]: what time brings; the status; what people
 //!   are told.
 //!
@@ -50,6 +50,7 @@ mod report;
 pub mod send;
 pub mod status;
 pub mod stream;
+pub mod succession;
 mod timeout;
 mod timer;
 pub mod transmit;
@@ -101,6 +102,8 @@ pub struct Link {
     output: Output,
     counters: LinkCounters,
     timer: Timer,
+    /// Nothing of peers is taken in or delivered: a successor is to go on with it.
+    is_paused: bool,
     /// Memory for bodies that are opened.
     scratch: Vec<u8>,
 }
@@ -134,15 +137,21 @@ impl Link {
             output,
             counters: LinkCounters::default(),
             timer: Timer::new(now),
+            is_paused: false,
             scratch: Vec::new(),
             local: LocalBroker::new(now, config, session, entropy),
         }
     }
 
     /// Begins to look for peers now, and not when the link was made: what was emitted since
-    /// then is held back for them.
+    /// then is held back for them. One that was inherited goes on.
     pub fn begin(&mut self, now: Instant) {
-        self.membership.begin(now, &self.local.config);
+        if self.membership.discovery.is_over() {
+            self.outbound.restart_heartbeats(now);
+            self.hurry(now);
+        } else {
+            self.membership.begin(now, &self.local.config);
+        }
         self.scheduler = Scheduler::new(now, self.local.config.rate);
         self.timer.due(now);
     }

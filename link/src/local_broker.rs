@@ -21,6 +21,8 @@ pub(crate) struct LocalBroker {
     pub entropy: Box<dyn Entropy + Send>,
     /// Time at which the session began.
     pub started_at: Instant,
+    /// Age that the session had then: another broker began it.
+    pub older_ns: u64,
     /// The largest datagram that the interface takes, of those that are wanted.
     pub interface_bytes: usize,
     /// The largest datagram that is sent, if the way takes it.
@@ -40,6 +42,7 @@ impl LocalBroker {
             tag: session_tag(&session),
             entropy,
             started_at: now,
+            older_ns: 0,
             interface_bytes: config.datagram_bytes,
             datagram_bytes: config.datagram_bytes,
             config,
@@ -51,6 +54,12 @@ impl LocalBroker {
         self.session = self.secret();
         self.tag = session_tag(&self.session);
         self.started_at = now;
+        self.older_ns = 0;
+    }
+
+    /// Time for which the session has lasted.
+    pub fn age_ns(&self, now: Instant) -> u64 {
+        now.since(self.started_at).saturating_add(self.older_ns)
     }
 
     /// Sixteen random bytes.

@@ -1,8 +1,10 @@
 //! Names of streams and places in them.
 
+use serde::{Deserialize, Serialize};
+
 /// One ordered stream of a sender: the group it goes to, and which of the
 /// group's streams it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StreamId(pub u16);
 
 impl StreamId {

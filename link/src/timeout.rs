@@ -17,6 +17,12 @@ impl Link {
         if !self.timer.is_due(now) {
             return;
         }
+        if self.is_paused {
+            self.run_flows(now);
+            self.run_heartbeats(now);
+            let next_at = self.outbound.next_at().max(now + 1);
+            return self.timer.restart(next_at);
+        }
         self.run_announce(now);
         self.run_handshakes(now);
         // From the last one on, as any may be gone afterwards.
@@ -119,7 +125,7 @@ impl Link {
         self.send_heartbeats(now, &due);
     }
 
-    fn send_heartbeats(&mut self, now: Instant, streams: &[(usize, bool)]) {
+    pub(crate) fn send_heartbeats(&mut self, now: Instant, streams: &[(usize, bool)]) {
         let (peers, config) = (&self.peers, &self.local.config);
         self.outbound.send_heartbeats(now, streams, peers, config, &mut self.control);
     }

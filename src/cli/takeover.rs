@@ -49,7 +49,8 @@ pub fn take_over(prepared: Prepared, socket: &Path) -> Result<Ready, Failure> {
     };
     let claimant = prepared.bind_beside().map_err(start_failure)?;
     let name = claimant.name().to_string_lossy().into_owned();
-    let request = serde_json::json!({ "do": "take-over", "socket": name });
+    let request =
+        serde_json::json!({ "do": "take-over", "socket": name, "link": claimant.terms() });
     match client.control(&request.to_string()) {
         Ok(_) => {}
         Err(Error::Refused(text)) => {

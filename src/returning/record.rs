@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use netcluster_wire::Source;
 
+use crate::will::Will;
+
 /// Clients that a record holds; further ones are not waited for.
 const MAX_RECORDED: usize = 65_536;
 
@@ -53,6 +55,15 @@ struct Written {
     channels: BTreeMap<String, Vec<Numbers>>,
 }
 
+/// All that a broker leaves.
+#[derive(Serialize)]
+struct Note<'a> {
+    #[serde(flatten)]
+    record: Written,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    link: Option<&'a Will>,
+}
+
 impl Record {
     /// Returns the record of a broker with this node id, before it knows of anybody.
     pub fn of(node: u32) -> Record {
@@ -78,6 +89,11 @@ impl Record {
 
     /// Returns the record as bytes.
     pub fn encode(&self) -> Vec<u8> {
+        self.encode_with(None)
+    }
+
+    /// Returns the record and the link's session as bytes.
+    fn encode_with(&self, link: Option<&Will>) -> Vec<u8> {
         let written = |entry: &Entry| {
             let absent_ms = u32::try_from(entry.absent.as_millis()).unwrap_or(u32::MAX);
             (entry.source.node, entry.source.client, entry.patterns, absent_ms)
@@ -86,8 +102,8 @@ impl Record {
             .channels
             .iter()
             .map(|(name, clients)| (name.clone(), clients.values().map(written).collect()));
-        let written = Written { nodes: self.nodes.clone(), channels: channels.collect() };
-        serde_json::to_vec(&written).unwrap_or_default()
+        let record = Written { nodes: self.nodes.clone(), channels: channels.collect() };
+        serde_json::to_vec(&Note { record, link }).unwrap_or_default()
     }
 
     /// Adds brokers of which an earlier record said who was there.
@@ -193,11 +209,11 @@ impl Successor {
         Successor(Arc::new(Mutex::new(Some(Box::new(leave)))))
     }
 
-    /// Leaves the record; a second call does nothing.
-    pub fn leave(&self, record: &Record) {
+    /// Leaves the record, and perhaps the link's session; a second call does nothing.
+    pub fn leave(&self, record: &Record, link: Option<&Will>) {
         let leave = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(leave) = leave {
-            leave(record.encode());
+            leave(record.encode_with(link));
         }
     }
 }

@@ -61,7 +61,8 @@ impl<L> Acceptor<L> {
         }
         let books = || {
             if io.hands_over() {
-                Placement::new(shards, config.spill_clients, config.seed)
+                let books = Placement::new(shards, config.spill_clients, config.seed);
+                books.from(config.first_client)
             } else {
                 Placement::keeping(id, shards, config.seed)
             }

@@ -27,7 +27,7 @@ use super::Shard;
 use super::receive::{Fault, Stop};
 
 /// Shard that counts the clients that are back.
-const COUNTING_SHARD: ShardId = ShardId(0);
+pub(super) const COUNTING_SHARD: ShardId = ShardId(0);
 
 impl<I: Io> Shard<I> {
     /// Has the channel of a client that may have been here before a crash wait for
@@ -138,6 +138,7 @@ impl<I: Io> Shard<I> {
                 self.disconnect(conn);
             }
         }
+        self.let_inherited_go();
     }
 
     /// Returns whether events of a connection wait.

@@ -133,7 +133,8 @@ impl<I: Io> Shard<I> {
                     self.update_interest(name);
                 }
             }
-            None if self.router.channels.is_linked() => {
+            // Or the link's session went to an heir.
+            None if self.id != LINK_HOME && self.router.channels.is_linked() => {
                 self.mesh.send(LINK_HOME, Message::ChannelUnused(Arc::clone(name)));
             }
             None => {}

@@ -32,6 +32,7 @@ use netcluster_link::config::{Entropy, LinkConfig};
 use netcluster_link::event::{LinkEvent, Lost};
 use netcluster_link::peer_id::{PeerId, Session};
 use netcluster_link::stream::StreamId;
+use netcluster_link::succession::Bequest;
 use netcluster_link::{Link, LinkStatus, To};
 
 use super::Shard;
@@ -69,6 +70,8 @@ pub struct LinkStart<S> {
     pub addresses: Option<Addresses>,
     /// Watch on whether this machine is another one than before.
     pub snapshots: Option<Snapshots>,
+    /// Session that the broker before left, to go on with.
+    pub bequest: Option<Box<Bequest>>,
 }
 
 /// State of the link on the shard that drives it.
@@ -125,7 +128,10 @@ impl<I: Io> Shard<I> {
         if let Some(snapshots) = &start.snapshots {
             snapshots.wake(self.io.waker());
         }
-        let mut link = Link::new(start.config, start.session, start.entropy, self.now);
+        let mut link = match start.bequest {
+            Some(bequest) => Link::inherit(start.config, *bequest, start.entropy, self.now),
+            None => Link::new(start.config, start.session, start.entropy, self.now),
+        };
         link.set_expected_peers(self.now, &start.expected_peers);
         self.link = Some(Box::new(LinkDriver {
             link,
@@ -145,6 +151,7 @@ impl<I: Io> Shard<I> {
             checked_at: self.now,
             unusable: None,
         }));
+        self.hold_inherited();
         if self.late_sockets.is_none() {
             self.begin_link();
         }
@@ -288,6 +295,9 @@ impl<I: Io> Shard<I> {
     }
 
     pub(super) fn transmit(&mut self) {
+        if self.late_sockets.is_some() {
+            return;
+        }
         let Some(to) = self.transmit_batches() else { return };
         let Some(driver) = self.link.as_deref_mut() else { return };
         // The interface is another one or not what it was, or the way to one peer is.

@@ -34,8 +34,8 @@
 //! - `rest`: giving back what a flood took
 //! - `farewell`: the last moments of a connection that ends with an error
 //! - `hold`: events that wait for clients that come back
-//! - `succession`: another broker takes this one's place; `late_link`: the link of one that
-//!   took another's
+//! - `succession`: another broker takes this one's place; `bequest`: and goes on with the
+//!   link's session; `late_link`: the link of one that took another's
 //! - `report`: the shard's part of `status`
 //! - `requests`, `survey`, `count`: what whoever runs the broker asks for, what all shards
 //!   answer together, and each shard's part of it
@@ -43,6 +43,7 @@
 mod acceptor;
 mod access;
 mod audience;
+mod bequest;
 mod cluster;
 mod connections;
 mod control;
@@ -102,6 +103,7 @@ use self::acceptor::Acceptor;
 use self::connections::Connections;
 use self::control::Barriers;
 use self::fan_out::FanOut;
+use self::hold::COUNTING_SHARD;
 pub use self::late_link::LinkSockets;
 use self::link::LinkDriver;
 pub use self::link::LinkStart;
@@ -268,6 +270,9 @@ impl<I: Io> Shard<I> {
             completions: Vec::new(),
             shared,
         };
+        if let Some(until) = shard.returning.window_end().filter(|_| id == COUNTING_SHARD) {
+            shard.timers.set(until, Timer::Hold);
+        }
         if let Some(link) = link {
             shard.start_link(link)?;
         }

@@ -40,9 +40,7 @@ impl<I: Io> Shard<I> {
                 self.begin_errand(target, number, Errand::LogLevel(log.level))
             }
             Ok(Request::Reload {}) => self.begin_errand(target, number, Errand::Reload),
-            Ok(Request::TakeOver(successor)) => {
-                self.take_over_wanted(target, number, &successor.socket)
-            }
+            Ok(Request::TakeOver(successor)) => self.take_over_wanted(target, number, successor),
         };
         if let Err(text) = begun {
             self.answer_request(target, number, Err(&text));

@@ -14,8 +14,10 @@ use crate::request::Drain;
 use crate::returning::{Listening, Record};
 use crate::target::{LINK_HOME, Target};
 use crate::timers::Timer;
+use crate::will::Will;
 
 use super::Shard;
+use super::bequest::Bequeathing;
 use super::requests::DONE;
 
 const SHUTTING_DOWN: &str = "the broker is shutting down";
@@ -37,6 +39,8 @@ pub(super) struct Shutdown {
     /// The client that asked for this broker's place. Its connection ends when the link has
     /// been left: so it knows.
     pub(super) claimant: Option<Target>,
+    /// Way of the link's session to an heir.
+    pub(super) bequeathing: Bequeathing,
     /// The link has been left, and the shards know.
     is_link_left: bool,
     /// Clients were told that the broker will end, and nobody is to take its place.
@@ -54,6 +58,7 @@ impl Shutdown {
             left,
             latest_start: None,
             claimant: None,
+            bequeathing: Bequeathing::No,
             is_link_left: false,
             is_draining: false,
         }
@@ -209,7 +214,7 @@ impl<I: Io> Shard<I> {
                             Receiving::On | Receiving::Filling => connection.is_read_up,
                         }
                 });
-                if !said && !receiving {
+                if !said && !receiving && self.pause_link() {
                     let listening = self.listening();
                     self.shutdown.left.add(&listening);
                     for shard in self.mesh.others() {
@@ -218,7 +223,7 @@ impl<I: Io> Shard<I> {
                     self.shutdown.phase = Phase::Quieting { patient, said: true, heard };
                     return self.drain_now();
                 }
-                if said && heard == self.mesh.others().count() {
+                if said && heard == self.mesh.others().count() && self.is_link_confirmed() {
                     self.part();
                 }
             }
@@ -275,7 +280,8 @@ impl<I: Io> Shard<I> {
     /// Says goodbye to every client; each closes once it has read what is queued.
     fn part(&mut self) {
         self.shutdown.phase = Phase::Parting { late: false };
-        self.leave_socket();
+        let will = self.bequeath_link();
+        self.leave_socket(will.as_ref());
         self.leave_link();
         let has_successor = self.shared.heir.is_there();
         for conn in self.connections.places() {
@@ -319,13 +325,14 @@ impl<I: Io> Shard<I> {
         self.finish(conn, self.shared.config.linger);
     }
 
-    /// Gives the socket up to a successor, which finds who is to come back.
-    fn leave_socket(&mut self) {
+    /// Gives the socket up to a successor, which finds who is to come back, and perhaps the
+    /// link's session.
+    fn leave_socket(&mut self, will: Option<&Will>) {
         if std::mem::take(&mut self.acceptor.is_accepting) {
             // Who waits to be accepted is told of an heir.
             let has_heir = self.shared.heir.is_there();
             if has_heir || !self.shutdown.is_draining {
-                self.shared.successor.leave(&self.shutdown.left);
+                self.shared.successor.leave(&self.shutdown.left, will);
             }
             if !has_heir {
                 self.io.stop_accept();
@@ -353,7 +360,7 @@ impl<I: Io> Shard<I> {
     /// goodbye to the other brokers, which else would wait for this one; when the time
     /// for that is over too, ends without it.
     pub(super) fn drain_timed_out(&mut self) {
-        self.leave_socket();
+        self.leave_socket(None);
         for conn in self.connections.places() {
             self.disconnect(conn);
         }

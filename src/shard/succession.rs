@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 use netcluster_platform::Io;
 
 use crate::operator::Done;
+use crate::request::TakeOver;
 use crate::target::Target;
 
 use super::Shard;
@@ -19,7 +20,7 @@ impl<I: Io> Shard<I> {
         &mut self,
         target: Target,
         request: u64,
-        heir: &str,
+        TakeOver { socket, link }: TakeOver,
     ) -> Result<(), String> {
         if self.is_draining() || self.shared.shutdown.load(Ordering::Relaxed) {
             return Err("it is about to end already".to_owned());
@@ -32,7 +33,7 @@ impl<I: Io> Shard<I> {
             let _ = sender.send(Done { target, request, answer });
             waker.wake();
         };
-        self.shared.heir.appoint(heir.into(), Box::new(answer))
+        self.shared.heir.appoint(socket.into(), link, Box::new(answer))
     }
 
     /// Answers who asked to take over, and ends if the name is given away.

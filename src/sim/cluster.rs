@@ -2,18 +2,22 @@
 //! network, all stepped by the caller in one virtual time.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use netcluster_platform::Instant;
 use netcluster_platform::sim::{Faults, NetworkFaults, SimNet, SimNetwork, SimSocketsConfig};
 
 use crate::config::ShardConfig;
+use crate::returning::Record;
 use crate::shard::{LinkSockets, LinkStart};
 use crate::status::LinkIo;
+use crate::will::Will;
 use netcluster_link::config::{DISCOVERY, Entropy, LinkConfig, StreamMap};
 use netcluster_link::crypto::Keys;
 use netcluster_link::options::MAX_LINK_PAYLOAD_BYTES;
+use netcluster_link::succession;
 
 use super::{MAX_STEP_NS, MIN_STEP_NS, SimBroker};
 
@@ -76,6 +80,12 @@ pub struct SimCluster {
     pub machines: Vec<SimNet>,
     /// Broker on each machine, if one runs.
     pub brokers: Vec<Option<SimBroker>>,
+    /// Brokers that were succeeded, and have not ended.
+    parting: Vec<SimBroker>,
+    /// Port of each machine's broker.
+    ports: Vec<u16>,
+    /// Machines whose broker gives its place away: it is kept until it is succeeded.
+    giving: BTreeSet<usize>,
     seed: u64,
     /// Number of brokers started so far: no session or nonce comes twice.
     started: u64,
@@ -89,7 +99,17 @@ impl SimCluster {
             .map(|at| network.machine(seed.wrapping_add(at as u64 + 1), faults))
             .collect();
         let brokers = machines.iter().map(|_| None).collect();
-        SimCluster { network, machines, brokers, seed, started: 0 }
+        let ports = machines.iter().map(|_| 0).collect();
+        SimCluster {
+            network,
+            machines,
+            brokers,
+            parting: Vec::new(),
+            ports,
+            giving: BTreeSet::new(),
+            seed,
+            started: 0,
+        }
     }
 
     /// Returns the address of a machine.
@@ -105,18 +125,35 @@ impl SimCluster {
     /// Starts a broker on a machine that runs none.
     pub fn start(&mut self, at: usize, member: &SimMember) {
         assert!(self.brokers[at].is_none());
-        self.started += 1;
-        let net = &self.machines[at];
-        let sockets = net.link_sockets(SimSocketsConfig {
-            address: SimCluster::address(at),
-            unicast_port: 0,
-            group_port: PORT,
-            receive_buffer_bytes: member.receive_buffer_bytes,
-        });
+        self.start_with(at, member, Vec::new());
+    }
+
+    /// Has the broker on a machine give its place away, on terms for the link or on none.
+    pub fn give_way(&mut self, at: usize, terms: Option<String>) {
+        self.giving.insert(at);
+        self.broker(at).give_way_on(terms);
+    }
+
+    /// Starts the successor of the broker on a machine, if that one has left its word; whether
+    /// it has.
+    pub fn succeed(&mut self, at: usize, member: &SimMember) -> bool {
+        let Some(note) = self.brokers[at].as_ref().and_then(SimBroker::note) else { return false };
+        self.giving.remove(&at);
+        self.parting.extend(self.brokers[at].take());
+        self.start_with(at, member, note);
+        true
+    }
+
+    /// Returns the terms on which a broker of such settings goes on with a link's session.
+    pub fn terms(at: usize, member: &SimMember) -> String {
+        succession::terms(&SimCluster::link_config(at, member))
+    }
+
+    fn link_config(at: usize, member: &SimMember) -> LinkConfig {
         let node = SimCluster::node(at);
         let unicast =
             member.unicast.iter().map(|&at| SocketAddr::new(SimCluster::address(at), PORT));
-        let config = LinkConfig {
+        LinkConfig {
             cluster: member.cluster.clone(),
             name: format!("machine-{at}"),
             node,
@@ -135,17 +172,33 @@ impl SimCluster {
             reassembly_bytes: MAX_LINK_PAYLOAD_BYTES,
             local_addresses: vec![SimCluster::address(at)],
             discovery: DISCOVERY,
-        };
-        let shard = ShardConfig {
-            node,
+        }
+    }
+
+    /// Starts a broker that finds this note.
+    fn start_with(&mut self, at: usize, member: &SimMember, note: Vec<u8>) {
+        self.started += 1;
+        let net = &self.machines[at];
+        let config = SimCluster::link_config(at, member);
+        let will = Will::read(&note).filter(|will| will.is_for(&config, None));
+        let sockets = net.link_sockets(SimSocketsConfig {
+            address: SimCluster::address(at),
+            unicast_port: will.as_ref().map_or(0, |_| self.ports[at]),
+            group_port: PORT,
+            receive_buffer_bytes: member.receive_buffer_bytes,
+        });
+        self.ports[at] = sockets.unicast_address().port();
+        let mut shard = ShardConfig {
+            node: config.node,
             run: self.started,
-            link: Some(std::sync::Arc::new(StreamMap::new(&config))),
+            awaited: Arc::new(Record::decode(&note)),
+            link: Some(Arc::new(StreamMap::new(&config))),
             ..member.config.clone()
         };
         let mut entropy = SeededEntropy { seed: self.seed, broker: self.started, count: 0 };
         let mut session = Default::default();
         entropy.fill(&mut session);
-        let link = LinkStart {
+        let mut link = LinkStart {
             config,
             expected_peers: Vec::new(),
             session,
@@ -154,7 +207,11 @@ impl SimCluster {
             about: LinkIo::default(),
             addresses: None,
             snapshots: None,
+            bequest: None,
         };
+        if let Some(will) = will {
+            will.come_into_force(&mut link, &mut shard);
+        }
         let broker =
             SimBroker::on(net.clone(), member.shards, shard, member.max_memory_bytes, Some(link));
         self.brokers[at] = Some(broker);
@@ -183,14 +240,16 @@ impl SimCluster {
 
     /// Does one turn of every shard of every broker.
     pub fn turn(&mut self) {
-        for broker in &mut self.brokers {
+        for (at, broker) in self.brokers.iter_mut().enumerate() {
             if let Some(running) = broker {
                 running.turn();
-                if running.has_ended() {
+                if running.has_ended() && !self.giving.contains(&at) {
                     *broker = None;
                 }
             }
         }
+        self.parting.iter_mut().for_each(SimBroker::turn);
+        self.parting.retain(|broker| !broker.has_ended());
     }
 
     /// Turns and moves the time on, by at least `duration` in all.
@@ -212,7 +271,8 @@ impl SimCluster {
     }
 
     fn next_due(&self) -> Option<Instant> {
-        let brokers = self.brokers.iter().flatten().filter_map(SimBroker::next_due);
+        let brokers = self.brokers.iter().flatten().chain(&self.parting);
+        let brokers = brokers.filter_map(SimBroker::next_due);
         brokers.chain(self.network.next_due()).min()
     }
 

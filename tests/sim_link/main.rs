@@ -21,6 +21,7 @@ mod repair;
 mod runs;
 mod seeds;
 mod slowness;
+mod takeover;
 #[path = "../seeds/mod.rs"]
 mod which_seeds;
 mod world;

@@ -31,7 +31,7 @@ fn succeed(broker: Broker, options: BrokerOptions) -> Broker {
     let start = Instant::now();
     let claimant = Broker::prepare(options).unwrap().bind_beside().unwrap();
     let prepared = start.elapsed();
-    broker.hand_over(claimant.name()).expect("it hands over");
+    broker.hand_over(claimant.name(), claimant.terms()).expect("it hands over");
     let handed = start.elapsed();
     let heir = broker.heir();
     let (tell, gone) = mpsc::channel();

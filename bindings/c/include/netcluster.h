@@ -223,6 +223,9 @@ typedef struct netcluster_lifecycle {
   uint64_t confirmed;
   // Of LOST: what is missing.
   struct netcluster_lost lost;
+  // Of CONNECT: number of own events that an earlier connection had written and its broker
+  // had not confirmed. They may not have arrived, and are not sent again.
+  uint64_t doubtful;
 } netcluster_lifecycle;
 
 // A listener to the life of a connection. It runs as other listeners do.

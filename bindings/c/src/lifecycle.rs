@@ -114,6 +114,9 @@ pub struct netcluster_lifecycle {
     pub confirmed: u64,
     /// Of LOST: what is missing.
     pub lost: netcluster_lost,
+    /// Of CONNECT: number of own events that an earlier connection had written and its broker
+    /// had not confirmed. They may not have arrived, and are not sent again.
+    pub doubtful: u64,
 }
 
 /// A listener to the life of a connection. It runs as other listeners do.
@@ -160,12 +163,14 @@ fn tell(event: &Lifecycle, listener: impl FnOnce(*const netcluster_lifecycle)) {
         source: netcluster_source::default(),
         confirmed: 0,
         lost: netcluster_lost::default(),
+        doubtful: 0,
     };
     let failure = match event {
         // Told by the call that connects, and here only if the listener came in time.
         Lifecycle::Connect { resumed: false, .. } => return,
-        Lifecycle::Connect { source, .. } => {
+        Lifecycle::Connect { source, doubtful, .. } => {
             told.source = (*source).into();
+            told.doubtful = *doubtful;
             Failure::new(NETCLUSTER_OK, "connected to the broker")
         }
         Lifecycle::Disconnect { reason, confirmed } => {

@@ -88,6 +88,8 @@ export interface Welcome {
   /** Why the broker ended the connection before, 0 if it did not. */
   reason: number;
   text: string;
+  /** Nothing was missed since the connection before; what is not kept is told as lost. */
+  held: boolean;
 }
 
 /** Reads the payload of a welcome; of another version only its number. */
@@ -101,8 +103,12 @@ export function decodeWelcome(payload: Buffer): Welcome | { version: number } | 
     run: payload.readBigUInt64LE(16),
     reason: payload.readUInt32LE(24),
     text: payload.toString('utf8', 32),
+    held: (payload.readUInt16LE(6) & HELD) !== 0,
   };
 }
+
+/** Flag of a welcome. */
+const HELD = 1;
 
 const LOSS_REASONS = [
   'unknown',

@@ -30,6 +30,9 @@ import type { Slab } from './slab';
 /** Pauses while the first broker is waited for. */
 const FIRST_PAUSES = { first: 20, longest: 250 };
 
+/** Times in a row that a broker's word is followed that another one listens already, without a pause. */
+const MAX_FOLLOWED = 4;
+
 /** What a core tells its client. */
 export interface CoreOwner {
   event(route: Route, slab: Slab, at: number): void;
@@ -60,6 +63,15 @@ export class Core implements SessionOwner {
   private phase: 'down' | 'resuming' | 'up' = 'down';
   private resumed = false;
   private isFirst = true;
+  /** The broker holds what was emitted since the connection before, or says what it cannot. */
+  private isPromised = false;
+  /** Own events that an earlier connection wrote and its broker has not confirmed. */
+  private doubtful = 0;
+  /** The last own event that was ever in doubt. */
+  private lastDoubtful = 0;
+  /** Successors that were followed since the last welcome. */
+  private followed = 0;
+  private hasSuccessor = false;
   /** Numbers of the subscriptions that events wait for. */
   private readonly awaited = new Set<number>();
   /** Flushes that wait for a connection. */
@@ -95,6 +107,7 @@ export class Core implements SessionOwner {
         return;
       } catch (error) {
         const failure = error as NetclusterError;
+        if (this.follows()) continue;
         const left = deadline - performance.now();
         if (left <= 0 || !mayPass(failure)) throw failure;
         await pause(Math.min(pauses.next(failure) ?? left, left));
@@ -136,7 +149,10 @@ export class Core implements SessionOwner {
       );
       this.session = session;
       session.setRef(this.isRef);
-      void session.over.then((end) => reject(end.error));
+      void session.over.then((end) => {
+        if (!end.welcomed) this.hasSuccessor = end.hasSuccessor;
+        reject(end.error);
+      });
     });
   }
 
@@ -158,7 +174,7 @@ export class Core implements SessionOwner {
   private async again(path: string, reason: NetclusterError): Promise<Session | undefined> {
     let last = reason;
     while (this.over === undefined) {
-      const wait = this.settings.reconnect === false || !isTransient(last) ? undefined : this.backoff.next(last);
+      const wait = this.settings.reconnect === false || !isTransient(last) ? undefined : this.pauseAfter(last);
       if (wait === undefined) {
         this.over = new NetclusterError('DISCONNECTED', `${last.message}; connect anew to go on`, { cause: last });
         break;
@@ -173,8 +189,23 @@ export class Core implements SessionOwner {
     return undefined;
   }
 
+  /** How long to wait before the next connection, in ms; undefined: give up. */
+  private pauseAfter(last: NetclusterError): number | undefined {
+    return this.follows() ? 0 : this.backoff.next(last);
+  }
+
+  /** Whether a broker said just now that another one listens at its socket, and is believed. */
+  private follows(): boolean {
+    const follows = this.hasSuccessor && this.followed < MAX_FOLLOWED;
+    this.hasSuccessor = false;
+    if (follows) this.followed++;
+    return follows;
+  }
+
   welcomed(session: Session, source: Source, welcome: Welcome): void {
     this.backoff.welcomed(welcome.run);
+    this.followed = 0;
+    this.isPromised = welcome.held;
     this.source = source;
     const refused = this.outbox.connect(session, source, welcome.maxPayload);
     if (refused > 0) {
@@ -219,8 +250,10 @@ export class Core implements SessionOwner {
     this.phase = 'up';
     this.outbox.open();
     this.changes.tell();
-    this.lifecycle.tell('connect', { source: this.source, resumed: this.resumed });
-    if (this.resumed) this.owner.lost(makeLost(NOBODY, 0, 2));
+    const { source, resumed, doubtful } = this;
+    this.doubtful = 0;
+    this.lifecycle.tell('connect', { source, resumed, doubtful });
+    if (resumed && !this.isPromised) this.owner.lost(makeLost(NOBODY, 0, 2));
     for (const request of this.held.splice(0)) this.ask(request);
     if (this.goodbye !== undefined) this.sayGoodbye();
   }
@@ -233,8 +266,12 @@ export class Core implements SessionOwner {
     this.owner.settled();
     const written = this.outbox.lastWritten();
     this.outbox.disconnect();
-    // Elsewhere a broker that shuts down stops reading before it says so.
-    if (end.orderly && process.platform === 'linux') this.confirmed = written;
+    this.hasSuccessor = end.hasSuccessor;
+    if (end.confirmed !== undefined) this.confirmed = Math.max(this.confirmed, end.confirmed);
+    // Its answer to the client's own goodbye comes behind everything.
+    else if (end.orderly) this.confirmed = written;
+    this.doubtful += Math.max(0, written - Math.max(this.confirmed, this.lastDoubtful));
+    this.lastDoubtful = Math.max(this.lastDoubtful, written);
     const open = this.requests.takeAll();
     if (this.over === undefined) this.holdOrFail(open, end, this.confirmed, written);
     else open.forEach((request) => request.failed(this.over!));

@@ -18,8 +18,12 @@ export interface Lost {
 
 /** Events of {@link Lifecycle}. */
 export interface LifecycleEvents {
-  /** Connected, with all patterns in force. `resumed`: a connection was lost before. */
-  connect: [{ source: Source; resumed: boolean }];
+  /**
+   * Connected, with all patterns in force. `resumed`: a connection was lost before. `doubtful`: how
+   * many own events an earlier one had written and its broker had not confirmed; they may not have
+   * arrived, and are not sent again.
+   */
+  connect: [{ source: Source; resumed: boolean; doubtful: number }];
   /**
    * The connection ended; another is made unless `close` follows. Own events up to the sequence
    * `confirmed` are known to be queued at every listener, those up to `written` may be; later

@@ -12,6 +12,9 @@ import type { Slab } from './slab';
 import { Socket } from './socket';
 import type { SocketEvents } from './socket';
 
+/** Flag of a bye: another broker listens at the socket already. */
+const SUCCESSOR = 1;
+
 /** How a connection ended. */
 export interface End {
   readonly error: NetclusterError;
@@ -19,6 +22,10 @@ export interface End {
   readonly orderly: boolean;
   /** There was a welcome. */
   readonly welcomed: boolean;
+  /** The last own event that the broker said it read; undefined if it did not say. */
+  readonly confirmed: number | undefined;
+  /** Another broker listens at the socket already. */
+  readonly hasSuccessor: boolean;
 }
 
 /** Owner of a connection, told of what comes in its order. */
@@ -50,6 +57,8 @@ export class Session implements SocketEvents, Receiver, Writer {
   private error: NetclusterError | undefined;
   private byeToken = 0;
   private isOrderly = false;
+  private confirmed: number | undefined;
+  private hasSuccessor = false;
   private end!: (end: End) => void;
   private isEnded = false;
   private readonly timer: NodeJS.Timeout;
@@ -122,6 +131,10 @@ export class Session implements SocketEvents, Receiver, Writer {
       this.welcome({ node: frame.sourceNode, client: frame.sourceClient }, payload);
       return;
     }
+    if (kind === Kind.bye) {
+      this.bye(sequence, payload);
+      return;
+    }
     if (this.source === undefined) throw broken(`kind ${kind} before the welcome`);
     switch (kind) {
       case Kind.ack:
@@ -141,9 +154,6 @@ export class Session implements SocketEvents, Receiver, Writer {
         return;
       case Kind.ping:
         this.owner.pinged(frame.token);
-        return;
-      case Kind.bye:
-        this.bye(sequence);
         return;
       default:
         throw broken(`kind ${kind}, which no broker sends to this client`);
@@ -174,8 +184,10 @@ export class Session implements SocketEvents, Receiver, Writer {
   }
 
   /** The broker says nothing behind it, and took everything that was written before. */
-  private bye(token: number): void {
+  private bye(token: number, payload: Buffer): void {
     this.isOrderly = true;
+    if (payload.length >= 8) this.confirmed = readU64(payload, 0);
+    this.hasSuccessor = payload.length >= 12 && (payload.readUInt32LE(8) & SUCCESSOR) !== 0;
     if (token !== 0 && token === this.byeToken) this.fail(new NetclusterError('DISCONNECTED', 'disconnected as requested'));
     else this.fail(new NetclusterError('BROKER_SHUT_DOWN', 'the broker shut down'));
   }
@@ -214,7 +226,9 @@ export class Session implements SocketEvents, Receiver, Writer {
     if (this.isEnded) return;
     this.isEnded = true;
     clearTimeout(this.timer);
-    this.end({ error: this.error!, orderly: this.isOrderly, welcomed: this.source !== undefined });
+    const { confirmed, hasSuccessor } = this;
+    const welcomed = this.source !== undefined;
+    this.end({ error: this.error!, orderly: this.isOrderly, welcomed, confirmed, hasSuccessor });
   }
 }
 

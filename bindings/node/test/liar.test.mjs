@@ -279,3 +279,17 @@ test('what access rules do not allow is an error, and the connection goes on', a
   assert.deepEqual(told.map((error) => error.code), ['FORBIDDEN', 'FORBIDDEN']);
   assert.ok(told.some((error) => error.message === 'events were not delivered'));
 });
+
+// What broke: a goodbye before the welcome was called a breach of the protocol, and the client gave up.
+test('who is turned away by a broker that has a successor goes to that one, at the first connection too', async (t) => {
+  const goodbye = Buffer.alloc(16);
+  goodbye.writeUInt32LE(1, 8);
+  let connections = 0;
+  const path = await liar(t, (socket) => {
+    const isLast = ++connections === 3;
+    socket.once('data', () => (isLast ? socket.write(welcome()) : socket.end(encodeFrame(Kind.bye, ME, 0, '', goodbye))));
+  });
+  const made = await client(t, path, { brokerWait: 0 });
+  assert.equal(connections, 3);
+  assert.equal(made.isConnected, true);
+});

@@ -172,3 +172,39 @@ test('a client that waits for its broker gets it', async (t) => {
   const late = await soon('it connects', waiting);
   await late.disconnect();
 });
+
+// What broke: the client came back after its ordinary pause, and told of a loss that there was none.
+test('a broker that is succeeded: clients follow at once, lose nothing, double nothing, and are told so', { skip: process.platform !== 'linux' }, async (t) => {
+  let bus = await broker(t);
+  const reconnect = { first: 60_000, longest: 60_000 };
+  const [emitter, listener] = [await client(t, bus, { reconnect }), await client(t, bus, { reconnect })];
+  const TOTAL = 60_000;
+  const life = [];
+  for (const one of [emitter, listener]) {
+    one.lifecycle.on('error', (error) => life.push(['error', error]));
+    one.lifecycle.on('connect', ({ resumed, doubtful }) => life.push(['connect', resumed, doubtful]));
+  }
+  listener.lifecycle.on('lost', (lost) => life.push(['lost', lost]));
+  emitter.lifecycle.on('lost', () => undefined);
+  let next = 1;
+  listener.on('n', (message) => {
+    assert.equal(message.sequence, next);
+    next++;
+  });
+  await listener.flush();
+  const emitting = (async () => {
+    for (let at = 0; at < TOTAL; at++) {
+      if (!emitter.emit('n', Buffer.alloc(500, at))) await emitter.drained();
+    }
+  })();
+  for (let takeover = 1; takeover <= 3; takeover++) {
+    await until('some went', () => next > (takeover * TOTAL) / 5);
+    const old = bus;
+    bus = await broker(t, { path: bus.path, args: ['--takeover'] });
+    await soon('the old one has ended', old.ended);
+    await until('both are back', () => life.length === 2 * takeover);
+  }
+  await soon('all is emitted', emitting);
+  await until('all came', () => next > TOTAL);
+  assert.deepEqual(life, Array.from({ length: 6 }, () => ['connect', true, 0]));
+});

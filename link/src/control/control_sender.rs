@@ -21,6 +21,17 @@ impl ControlSender {
         ControlSender { session: *session, sealer, queue: ControlQueue::default() }
     }
 
+    /// Goes on where the sender of the same session before this one was.
+    pub fn resumed(keys: &Keys, session: &Session, counter: u64) -> ControlSender {
+        let sealer = ControlSealer::resumed(keys, session, counter);
+        ControlSender { session: *session, sealer, queue: ControlQueue::default() }
+    }
+
+    /// Counter of the next datagram.
+    pub fn counter(&self) -> u64 {
+        self.sealer.counter()
+    }
+
     /// Seals by the first of these keys from now on.
     pub fn set_keys(&mut self, keys: &Keys) {
         self.sealer.set_keys(keys, &self.session);

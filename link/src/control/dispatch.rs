@@ -218,6 +218,10 @@ impl Link {
     fn on_heartbeat(&mut self, now: Instant, slot: usize, heartbeat: &Heartbeat<'_>) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         peer.round_trip.echo = Some((heartbeat.time_ns, now));
+        if self.is_paused {
+            // That it stands still is no reason to take it for gone.
+            return self.inbound.owe_status(peer);
+        }
         for beat in heartbeat.beats.iter() {
             let stream = StreamId(beat.stream);
             let Some(peer) = self.peers.at_mut(slot) else { return };

@@ -22,8 +22,14 @@ pub struct ControlSealer {
 impl ControlSealer {
     /// Makes the sealer of this own session.
     pub fn new(keys: &Keys, session: &Session) -> ControlSealer {
+        ControlSealer::resumed(keys, session, 0)
+    }
+
+    /// Makes the sealer of a session that another broker used up to this counter, and uses
+    /// no more.
+    pub fn resumed(keys: &Keys, session: &Session, counter: u64) -> ControlSealer {
         let key = keys.first().map(|key| control_key(key, session));
-        ControlSealer { keys: keys.clone(), key, counter: 0 }
+        ControlSealer { keys: keys.clone(), key, counter }
     }
 
     /// Id of the key, which the header must name.

@@ -7,6 +7,8 @@
 //! Invariant: a counter is accepted at most once, and checking changes nothing:
 //! only what is authentic may move the window.
 
+use serde::{Deserialize, Serialize};
+
 /// Number of counters by which a control datagram may be overtaken.
 pub const REPLAY_WINDOW: u64 = 1024;
 
@@ -15,7 +17,7 @@ const WORDS: usize = (REPLAY_WINDOW / WORD_BITS) as usize;
 const _: () = assert!(REPLAY_WINDOW.is_multiple_of(WORD_BITS) && WORDS.is_power_of_two());
 
 /// The counters of one session.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ReplayWindow {
     /// The largest counter accepted so far; `None`: none yet.
     newest: Option<u64>,

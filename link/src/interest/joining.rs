@@ -127,7 +127,7 @@ impl Link {
             self.outbound.fit(&self.peers);
         }
         if let Some(peer) = self.peers.at(slot) {
-            let age_ns = now.since(self.local.started_at);
+            let age_ns = self.local.age_ns(now);
             for _ in 0..answers {
                 peer.answer_interest((interest.time_ns, age_ns), &mut self.control);
             }
@@ -140,7 +140,7 @@ impl Link {
     pub(crate) fn check_receiver(&mut self, now: Instant, slot: usize, stream: u16) {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         if peer.wants.version != 0 && peer.wants.joined(StreamId(stream)).is_none() {
-            let age_ns = now.since(self.local.started_at);
+            let age_ns = self.local.age_ns(now);
             if peer.wants.may_remind(now) {
                 peer.answer_interest((0, age_ns), &mut self.control);
             }

@@ -35,11 +35,18 @@ pub(crate) struct LocalChannels {
     wanted: [u32; MAX_GROUPS],
     /// A bit for each group that has one.
     pub groups: u64,
+    /// A bit for each group that counts as wanted by one channel more: a predecessor wanted it.
+    inherited: u64,
 }
 
 impl LocalChannels {
     pub fn new() -> LocalChannels {
-        LocalChannels { channels: HashMap::default(), wanted: [0; MAX_GROUPS], groups: 0 }
+        LocalChannels {
+            channels: HashMap::default(),
+            wanted: [0; MAX_GROUPS],
+            groups: 0,
+            inherited: 0,
+        }
     }
 
     #[inline]
@@ -76,6 +83,27 @@ impl LocalChannels {
         }
         local.wanted_since = since;
         let group = local.channel.stream.group();
+        self.count(group, is_wanted)
+    }
+
+    /// Wants these groups, whoever listens, and returns them.
+    pub fn inherit(&mut self, groups: u64) -> Vec<u8> {
+        let new = groups_of(groups & !self.inherited);
+        self.inherited |= groups;
+        for &group in &new {
+            self.count(group, true);
+        }
+        new
+    }
+
+    /// Wants only the groups that somebody listens to; what changes by that.
+    pub fn disinherit(&mut self) -> Vec<Change> {
+        let groups = std::mem::take(&mut self.inherited);
+        groups_of(groups).into_iter().map(|group| self.count(group, false)).collect()
+    }
+
+    /// Counts one channel more or less that is wanted in a group.
+    fn count(&mut self, group: u8, is_wanted: bool) -> Change {
         let wanted = &mut self.wanted[usize::from(group)];
         if is_wanted {
             *wanted += 1;
@@ -116,6 +144,11 @@ impl LocalChannels {
         channels.sort_unstable();
         channels
     }
+}
+
+/// The groups of these bits.
+fn groups_of(bits: u64) -> Vec<u8> {
+    (0..MAX_GROUPS as u8).filter(|group| bits & 1 << group != 0).collect()
 }
 
 #[cfg(test)]

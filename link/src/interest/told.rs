@@ -82,6 +82,15 @@ impl Told {
         }
     }
 
+    /// Goes on where a predecessor was: the peer is told anew, by a version behind this one,
+    /// what it knows.
+    pub fn inherit(&mut self, now: Instant, version: u32, is_fresh: bool) {
+        self.version = version;
+        self.fresh = is_fresh;
+        self.is_confirmed = true;
+        self.again_at = Some(now);
+    }
+
     /// Whether the newest version is under way: what has changed since waits for
     /// its answer, or one that changes faster than a round trip would never have
     /// any.

@@ -20,11 +20,11 @@ pub(crate) struct Wants {
     /// The peer receives our multicast: data need not be sent to it alone.
     pub hears_us: bool,
     /// The newest interest said that the peer stands nowhere.
-    is_fresh: bool,
+    pub is_fresh: bool,
     /// Positions at which the peer joined, for the same answer to the same question.
     pub joined: Vec<(StreamId, Position)>,
     /// Time from which on the peer may be reminded of where it joined.
-    remind_at: Instant,
+    pub remind_at: Instant,
 }
 
 impl Wants {

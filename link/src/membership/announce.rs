@@ -11,6 +11,14 @@ const START_NS: [u64; 4] = [0, 20 * MS_NS, 60 * MS_NS, 140 * MS_NS];
 /// Time between two hellos afterwards.
 pub const HELLO_INTERVAL_NS: u64 = 1000 * MS_NS;
 
+/// Time between two hellos while a peer is missing that fell silent: the way to it may be whole
+/// again at any moment, and whoever listens waits for nothing but a hello of either.
+const MISSING_INTERVAL_NS: u64 = 250 * MS_NS;
+
+/// Time for which a peer that fell silent is missing. A broker that died does not come back
+/// under its old session, and says hello itself when it starts.
+const MISSING_NS: u64 = 30_000 * MS_NS;
+
 /// A stranger is greeted at once, by all of us; but whoever makes up strangers
 /// gets no more hellos out of us than one in this time.
 const HURRY_NS: u64 = 20 * MS_NS;
@@ -19,11 +27,12 @@ pub(crate) struct Announce {
     started_at: Instant,
     last_at: Option<Instant>,
     next_at: Instant,
+    missing_until: Option<Instant>,
 }
 
 impl Announce {
     pub fn new(now: Instant) -> Announce {
-        Announce { started_at: now, last_at: None, next_at: now }
+        Announce { started_at: now, last_at: None, next_at: now, missing_until: None }
     }
 
     pub fn next_at(&self) -> Instant {
@@ -39,9 +48,22 @@ impl Announce {
         self.last_at = Some(now);
         self.next_at = match START_NS.iter().find(|&&after_ns| after_ns > since_start_ns) {
             Some(after_ns) => self.started_at + *after_ns,
-            None => now + HELLO_INTERVAL_NS,
+            None => now + self.interval_ns(now),
         };
         true
+    }
+
+    fn interval_ns(&self, now: Instant) -> u64 {
+        match self.missing_until {
+            Some(until) if now < until => MISSING_INTERVAL_NS,
+            _ => HELLO_INTERVAL_NS,
+        }
+    }
+
+    /// Says hello more often for a while, as a peer fell silent.
+    pub fn miss(&mut self, now: Instant) {
+        self.missing_until = Some(now + MISSING_NS);
+        self.next_at = self.next_at.min(now + MISSING_INTERVAL_NS);
     }
 
     /// Says hello as after the start: the network is not what it was.
@@ -79,6 +101,17 @@ mod tests {
         announce.restart(millis(500));
         let said = (500..2000).filter(|ms| announce.is_due(millis(*ms)));
         assert_eq!(said.collect::<Vec<_>>(), [500, 520, 560, 640, 1640]);
+    }
+
+    #[test]
+    fn whoever_fell_silent_is_looked_for_more_often_for_a_while() {
+        let mut announce = Announce::new(ns(0));
+        times(&mut announce, 1500);
+        announce.miss(millis(1500));
+        let said = (1500..2600).filter(|ms| announce.is_due(millis(*ms)));
+        assert_eq!(said.collect::<Vec<_>>(), [1750, 2000, 2250, 2500]);
+        let said: Vec<u64> = (2600..34_000).filter(|ms| announce.is_due(millis(*ms))).collect();
+        assert_eq!(said[said.len() - 3..], [31_500, 32_500, 33_500], "in vain");
     }
 
     #[test]

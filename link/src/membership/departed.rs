@@ -12,6 +12,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::crypto::{ControlOpener, Keys, ReplayWindow};
 use crate::peer_id::Session;
 use crate::stream::StreamId;
@@ -19,6 +21,7 @@ use crate::stream::StreamId;
 /// Sessions that are remembered.
 pub const MAX_DEPARTED: usize = 256;
 
+#[derive(Clone, Debug, Serialize, Deserialize)]
 struct One {
     session: Session,
     window: ReplayWindow,
@@ -27,7 +30,7 @@ struct One {
     is_told: bool,
 }
 
-#[derive(Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct DepartedSessions(VecDeque<One>);
 
 impl DepartedSessions {

@@ -59,6 +59,7 @@ impl Link {
             }
             LeaveState::Saying { .. } | LeaveState::Over => return,
         }
+        self.is_paused = false;
         self.membership.leave = LeaveState::Draining { until, next_at: now };
         // Heartbeats begin anew, and ask for statuses.
         self.outbound.restart_heartbeats(now);

@@ -286,6 +286,8 @@ impl Link {
         let Some(peer) = self.peers.at_mut(slot) else { return };
         if peer.liveness.is_silent(now) {
             self.counters.silent += 1;
+            self.membership.announce.miss(now);
+            self.timer.due(self.membership.announce.next_at());
             return self.bury(now, slot, Gone::Silent);
         }
         self.run_path_mtu(now, slot);

@@ -41,6 +41,9 @@ impl Link {
     /// Takes datagrams that came.
     pub fn handle_datagrams(&mut self, now: Instant, datagrams: &Datagrams<'_>) {
         self.note_pause(now);
+        if self.is_paused {
+            return self.receive_answers(now, datagrams);
+        }
         let segment = datagrams.segment.max(1);
         let mut rest = datagrams.bytes;
         while !rest.is_empty() {
@@ -62,6 +65,22 @@ impl Link {
             rest = &rest[taken_bytes..];
         }
         self.finish_train(now);
+        self.pay_statuses(now);
+    }
+
+    /// Takes only what says how far peers are in the own streams, and answers how far this
+    /// broker is in theirs.
+    #[cold]
+    fn receive_answers(&mut self, now: Instant, datagrams: &Datagrams<'_>) {
+        let Datagrams { from: address, multicast, .. } = *datagrams;
+        for datagram in datagrams.bytes.chunks(datagrams.segment.max(1)) {
+            let Ok(Datagram::Control { kind, header, body, tag }) = parse(datagram) else {
+                continue;
+            };
+            if matches!(kind, ControlKind::Status | ControlKind::Nak | ControlKind::Heartbeat) {
+                self.receive_control(now, kind, header, (body, tag), Origin { address, multicast });
+            }
+        }
         self.pay_statuses(now);
     }
 

@@ -307,3 +307,16 @@ fn after_silence_a_session_keeps_its_replay_window() {
     assert_eq!(after.received, before.received, "nothing of them counts");
     assert!(after.drops.replayed > before.drops.replayed);
 }
+
+#[test]
+fn a_way_that_is_whole_again_is_used_at_once() {
+    for more_ms in (0..1000).step_by(70) {
+        let mut mesh = Mesh::of(1 + more_ms, 2);
+        mesh.run_ms(500);
+        mesh.reaches = |_, _, _| false;
+        mesh.run_ms(4000 + more_ms);
+        mesh.reaches = |_, _, _| true;
+        mesh.run_ms(350);
+        assert_eq!((mesh.nodes[0].ups, mesh.nodes[1].ups), (2, 2), "after {more_ms} ms more");
+    }
+}

@@ -276,6 +276,10 @@ impl Mesh {
         self.run_until(self.now + ms * MS_NS);
     }
 
+    pub fn run_us(&mut self, us: u64) {
+        self.run_until(self.now + us * 1000);
+    }
+
     pub fn run_until(&mut self, end_at: Instant) {
         loop {
             (0..self.nodes.len()).for_each(|index| self.pump(index));
@@ -316,7 +320,7 @@ impl Mesh {
     }
 
     /// Takes from a link what it has to send and to tell.
-    fn pump(&mut self, index: usize) {
+    pub fn pump(&mut self, index: usize) {
         if !self.nodes[index].is_alive {
             return;
         }

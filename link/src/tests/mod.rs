@@ -11,5 +11,6 @@ mod membership;
 mod mesh;
 mod neighbours;
 mod sending;
+mod succession;
 mod summaries;
 pub(crate) mod time;

@@ -111,6 +111,20 @@ impl Assembler {
         }
     }
 
+    /// Begins with a part of a frame of this channel, which another broker had.
+    pub fn resume(&mut self, channel: ChannelHash, partial: &[u8]) {
+        let facts = Facts { boundary: Some(0), ordinal: self.scanner.ordinal, channel };
+        let Ok(()) = self.push(&facts, partial, |_| Ok::<(), std::convert::Infallible>(()));
+        self.settle();
+    }
+
+    /// Ordinal of the next event, channel in force, and part of a frame that has come: all of
+    /// which is settled.
+    pub fn standing(&self) -> (u64, ChannelHash, &[u8]) {
+        debug_assert!(self.scanner.pieces.is_empty());
+        (self.scanner.ordinal, self.scanner.channel, &self.chunk[..self.partial])
+    }
+
     /// Whether a frame has begun that is not complete.
     pub fn has_partial(&self) -> bool {
         self.partial > 0

@@ -48,6 +48,9 @@ const IN_VAIN_RETRANSMITS: u64 = 4;
 /// … in at least so many requests.
 pub const IN_VAIN_REQUESTS: u32 = 16;
 
+/// Time for which gaps are not counted, from the first one on that another broker left.
+const EXCUSED_NS: u64 = 20_000_000;
+
 /// Numbers that are remembered as having come after several requests.
 const MAX_AMBIGUOUS: usize = 64;
 
@@ -68,6 +71,8 @@ struct Gap {
     /// Time at which the gap was asked for first, if it was.
     first_asked_at: Instant,
     requests: u32,
+    /// Nobody listened when these came: that says nothing of the way.
+    is_excused: bool,
     /// Time at which a lower number, above the gap before this one, was retransmitted.
     progress_at: Instant,
 }
@@ -104,6 +109,8 @@ pub(super) struct LossDetector {
     ambiguous: VecDeque<(u64, u64)>,
     /// The shortest first wait, since requests were too early.
     backed_off_ns: u64,
+    /// Time up to which gaps are not counted; [`Instant::NEVER`]: it begins with the next one.
+    excused_until: Option<Instant>,
     /// Time before which no request for any of them counts as in vain.
     progress_at: Instant,
 }
@@ -113,6 +120,13 @@ impl LossDetector {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.gaps.is_empty()
+    }
+
+    /// Counts on from what was noticed missing before. The first gaps do not count: they are of
+    /// the time in which nobody listened.
+    pub fn resume(&mut self, seen_lost: u64) {
+        self.seen_lost = seen_lost;
+        self.excused_until = Some(Instant::NEVER);
     }
 
     /// Numbers missing now.
@@ -141,6 +155,10 @@ impl LossDetector {
         if first >= end {
             return;
         }
+        let is_excused = self.excused_until.is_some_and(|until| now < until);
+        if self.excused_until == Some(Instant::NEVER) {
+            self.excused_until = Some(now.saturating_add(EXCUSED_NS));
+        }
         let due_at = now.saturating_add(FIRST_NAK_NS);
         self.due_at = if self.gaps.is_empty() { due_at } else { self.due_at.min(due_at) };
         self.gaps.push_back(Gap {
@@ -151,6 +169,7 @@ impl LossDetector {
             wait_ns: 0,
             first_asked_at: Instant::START,
             requests: 0,
+            is_excused,
             progress_at: Instant::START,
         });
         self.missing += end - first;
@@ -245,7 +264,7 @@ impl LossDetector {
         while let Some(gap) = self.gaps.front_mut().filter(|gap| gap.first < number) {
             let gone = gap.end.min(number) - gap.first;
             self.missing -= gone;
-            if gap.wait_ns == 0 {
+            if gap.wait_ns == 0 && !gap.is_excused {
                 self.seen_lost += gone;
             }
             if gap.end > number {
@@ -297,7 +316,7 @@ impl LossDetector {
                     count: u32::try_from(numbers).unwrap_or(u32::MAX),
                 });
                 if gap.requests == 0 {
-                    self.seen_lost += numbers;
+                    self.seen_lost += if gap.is_excused { 0 } else { numbers };
                     gap.first_asked_at = now;
                 }
                 gap.requests = gap.requests.saturating_add(1);

@@ -34,6 +34,7 @@ mod tests;
 use netcluster_platform::Instant;
 use netcluster_wire::link::Range;
 
+use crate::channel::ChannelHash;
 use crate::crypto::{Keys, StreamOpener};
 use crate::stream::{Position, StreamId};
 
@@ -76,6 +77,16 @@ enum Life {
     Died,
     /// The session is over, and that was reported.
     Over,
+}
+
+/// Place of a stream between two deliveries.
+pub struct Standing<'a> {
+    /// The next datagram, and the next event or the one that has begun.
+    pub place: Position,
+    /// Channel in force.
+    pub channel: ChannelHash,
+    /// Part of a frame that has come.
+    pub partial: &'a [u8],
 }
 
 /// Inbound stream: numbered datagrams back into runs of frames.
@@ -128,6 +139,22 @@ impl Ingress {
             now: Instant::START,
             counters: Counters::default(),
         }
+    }
+
+    /// Goes on, at the place that it was made with, where another broker stood: so much was
+    /// missing ever, this channel is in force, and this part of a frame has come.
+    pub fn resume(&mut self, now: Instant, seen_lost: u64, channel: ChannelHash, partial: &[u8]) {
+        self.now = now;
+        self.loss_detector.resume(seen_lost);
+        if !partial.is_empty() {
+            self.assembler.resume(channel, partial);
+        }
+    }
+
+    /// Place of the stream, as far as it was delivered.
+    pub fn standing(&self) -> Standing<'_> {
+        let (ordinal, channel, partial) = self.assembler.standing();
+        Standing { place: Position { number: self.fed, ordinal }, channel, partial }
     }
 
     /// Opens by these keys from now on.

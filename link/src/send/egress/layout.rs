@@ -105,6 +105,12 @@ impl Layout {
         }
     }
 
+    /// Begins at this place.
+    pub(super) fn resume(&mut self, place: Position) {
+        self.history.clear(place.number);
+        self.ordinal = place.ordinal;
+    }
+
     /// Sets the key that the headers of datagrams name which are not closed yet.
     pub(super) fn set_key_id(&mut self, id: u32) {
         self.template.key_id.set(id);

@@ -92,6 +92,19 @@ impl Egress {
         Egress { stream, sealer, layout, backlog: Backlog::default(), emitted: 0 }
     }
 
+    /// Goes on at this place, in an empty stream: all before it was sent by another broker.
+    pub fn resume(&mut self, place: Position) {
+        debug_assert!(self.next() == Position::default(), "only what is empty");
+        self.layout.resume(place);
+        self.emitted = place.ordinal;
+    }
+
+    /// Place behind everything that was emitted.
+    pub fn end(&self) -> Position {
+        let number = self.layout.history.open() + u64::from(self.layout.fill() > 0);
+        Position { number, ordinal: self.emitted }
+    }
+
     /// Sets how many bytes datagrams that are begun from now on have at most; those that
     /// are laid out do not change. It takes effect as soon as no receiver was promised
     /// a place that depends on the size.

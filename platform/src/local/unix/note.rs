@@ -3,8 +3,8 @@
 
 use std::os::fd::OwnedFd;
 
-/// The most bytes of a note, 4 MiB; what is longer is none.
-const MAX_NOTE_BYTES: u64 = 4 << 20;
+/// The most bytes of a note, 32 MiB; what is longer is none.
+const MAX_NOTE_BYTES: u64 = 32 << 20;
 
 /// The note of a socket's path. While it lives the lock is held.
 #[derive(Debug)]
