@@ -228,6 +228,7 @@ on_all! {
             client.is_some_and(|client| client.shared.is_some())
         };
         let _allowed = client.subscribe("allowed").unwrap();
+        let lost = client.subscribe("lost").unwrap();
         let count = std::cell::Cell::new(0u64);
         let emit = |times| {
             for _ in 0..times {
@@ -255,8 +256,12 @@ on_all! {
         assert!(restricted.shared.is_none(), "{restricted:?}");
         assert_eq!(restricted.shared_note.as_deref(), Some("access rules"));
         let told = forbidden(&tells);
-        assert!(told[0].contains("connect anew, without shared memory"), "{told:?}");
+        assert!(told[0].contains("lost is not listened to any more"), "{told:?}");
+        assert!(told[1].contains("connect anew, without shared memory"), "{told:?}");
         assert_eq!(restricted.listeners, 1, "its listener is there again");
+        reload(bed, &bus, &[]);
+        free.emit("lost", b"found").unwrap();
+        assert_eq!(take(&lost).payload(), b"found", "nobody is deaf after a mistake is mended");
     }
 }
 

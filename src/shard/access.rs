@@ -10,12 +10,14 @@
 use std::sync::Arc;
 
 use netcluster_platform::{Conn, Io};
-use netcluster_wire::{ErrorCode, Pattern};
+use netcluster_wire::{ErrorCode, Pattern, Source};
 
 use crate::access::{Act, Rights};
+use crate::budget::Purpose;
 use crate::config::ShardConfig;
 use crate::connection::Receiving;
 use crate::guard::Guard;
+use crate::pattern_set::PatternSet;
 use crate::target::Target;
 use crate::timers::Timer;
 
@@ -107,6 +109,20 @@ impl<I: Io> Shard<I> {
         let reason = self.reason(conn, Act::Listen);
         tracing::warn!(client, pid, "refused: the pattern {pattern}: {reason}");
         Some(format!("the pattern {pattern} is not allowed: {reason}"))
+    }
+
+    /// Suspends a pattern that a client asks for which was here before, and may not listen to:
+    /// rules may have changed while it was away, or had it connect anew.
+    pub(super) fn suspend_if_back(&mut self, conn: Conn, pattern: &Pattern) {
+        let most = self.shared.config.max_patterns;
+        let cost_bytes = PatternSet::cost_bytes(pattern, self.mesh.shards());
+        let has_room = self.shared.budget.has_room_to_keep(Purpose::Patterns, cost_bytes);
+        let connection = self.connections.at(conn);
+        let is_back = connection.previous != Source::NONE;
+        let Some(guard) = connection.guard.as_mut().filter(|_| is_back && has_room) else { return };
+        if connection.patterns.len() + guard.suspended.len() < most {
+            guard.suspended.insert(pattern);
+        }
     }
 
     /// Gives a client its rights by new rules. What it listened to and may no longer is

@@ -249,6 +249,7 @@ impl<I: Io> Shard<I> {
         let pattern =
             Pattern::new(name).map_err(|error| (ErrorCode::Pattern, error.to_string()))?;
         if let Some(text) = self.forbids_listening(conn, &pattern) {
+            self.suspend_if_back(conn, &pattern);
             return Err((ErrorCode::Forbidden, text));
         }
         let most = self.shared.config.max_patterns;
