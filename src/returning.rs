@@ -164,8 +164,11 @@ impl Returning {
         known.chain(unknown).filter(|it| it.absent <= MAX_ABSENCE).collect()
     }
 
-    /// Holds a channel no longer; returns the emitters that wait in it.
+    /// Holds a channel no longer; returns the emitters that wait in it. Whoever is not back
+    /// is still waited for by the next broker, but misses what goes on now.
     pub fn release(&mut self, channel: &str) -> Vec<Target> {
+        let missing = self.missing.get_mut(channel).into_iter().flat_map(BTreeMap::values_mut);
+        missing.for_each(|it| it.has_missed = true);
         self.held.remove(channel).map_or_else(Vec::new, |hold| hold.waiting)
     }
 

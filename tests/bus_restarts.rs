@@ -82,7 +82,8 @@ on_all! {
         end(broker);
         end(start());
         let broker = start();
-        let (mut back, _) = Raw::welcomed(&path, &Hello { previous, ..Hello::default() });
+        let (mut back, welcome) = Raw::welcomed(&path, &Hello { previous, ..Hello::default() });
+        assert!(!welcome.held, "the broker before may have let events go on");
         // It is back in part as the next broker comes.
         back.listen("a");
         let previous = back.source;

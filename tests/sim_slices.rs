@@ -169,7 +169,8 @@ fn an_event_behind_questions_that_take_turns_is_held_like_any_other() {
     let before = Source { node: 1, client: 7 };
     let absent = Duration::ZERO;
     let channel = "heavy".into();
-    awaited.add(&[Listening { channel, source: before, before, patterns: 1, absent }]);
+    let has_missed = false;
+    awaited.add(&[Listening { channel, source: before, before, patterns: 1, absent, has_missed }]);
     let config = ShardConfig { node: 2, awaited: Arc::new(awaited), ..config() };
     let mut broker = SimBroker::new(1, Faults::default(), 1, config, MEMORY_BYTES);
     let mut hoarder = hoarder(&mut broker, "heavy");

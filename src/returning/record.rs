@@ -43,10 +43,12 @@ struct Entry {
     source: Source,
     patterns: u32,
     absent: Duration,
+    has_missed: bool,
 }
 
-/// Node, number, patterns and milliseconds of absence of a client.
-type Numbers = (u32, u32, u32, u32);
+/// Node, number, patterns and milliseconds of absence of a client, and whether events may have
+/// passed it by.
+type Numbers = (u32, u32, u32, u32, bool);
 
 /// A record as it is written.
 #[derive(Default, Serialize, Deserialize)]
@@ -77,10 +79,10 @@ impl Record {
         let mut record = Record { nodes, channels: BTreeMap::new() };
         for (channel, clients) in channels {
             let channel: Arc<str> = channel.into();
-            let listening = |(node, client, patterns, absent_ms): Numbers| {
+            let listening = |(node, client, patterns, absent_ms, has_missed): Numbers| {
                 let (channel, source) = (Arc::clone(&channel), Source { node, client });
                 let absent = Duration::from_millis(absent_ms.into());
-                Listening { channel, source, before: source, patterns, absent }
+                Listening { channel, source, before: source, patterns, absent, has_missed }
             };
             record.add(&clients.into_iter().map(listening).collect::<Vec<_>>());
         }
@@ -96,7 +98,7 @@ impl Record {
     fn encode_with(&self, link: Option<&Will>) -> Vec<u8> {
         let written = |entry: &Entry| {
             let absent_ms = u32::try_from(entry.absent.as_millis()).unwrap_or(u32::MAX);
-            (entry.source.node, entry.source.client, entry.patterns, absent_ms)
+            (entry.source.node, entry.source.client, entry.patterns, absent_ms, entry.has_missed)
         };
         let channels = self
             .channels
@@ -115,9 +117,11 @@ impl Record {
     /// Adds clients. One that is here takes the place of what it was before.
     pub fn add(&mut self, listeners: &[Listening]) {
         let mut room = MAX_RECORDED.saturating_sub(self.len());
-        for Listening { channel, source, before, patterns, absent } in listeners {
+        for listening in listeners {
+            let Listening { channel, source, before, patterns, absent, has_missed } = listening;
             let clients = self.channels.entry(channel.to_string()).or_default();
-            let entry = Entry { source: *source, patterns: *patterns, absent: *absent };
+            let (source, patterns, absent) = (*source, *patterns, *absent);
+            let entry = Entry { source, patterns, absent, has_missed: *has_missed };
             match clients.get_mut(before) {
                 Some(known) if known.absent > entry.absent => *known = entry,
                 Some(_) => {}
@@ -160,6 +164,7 @@ impl Record {
                 before: *before,
                 patterns: entry.patterns,
                 absent: entry.absent,
+                has_missed: entry.has_missed,
             })
         })
     }
@@ -167,8 +172,16 @@ impl Record {
     /// Returns the number of patterns that a returning client had; 0 if the client is
     /// not waited for.
     pub fn patterns_of(&self, channel: &str, previous: Source) -> u32 {
-        let clients = self.channels.get(channel);
-        clients.and_then(|clients| clients.get(&previous)).map_or(0, |entry| entry.patterns)
+        self.entry(channel, previous).map_or(0, |entry| entry.patterns)
+    }
+
+    /// Returns whether a client is waited for that nothing has passed by.
+    pub fn has_kept_all_for(&self, channel: &str, previous: Source) -> bool {
+        self.entry(channel, previous).is_some_and(|entry| entry.patterns > 0 && !entry.has_missed)
+    }
+
+    fn entry(&self, channel: &str, previous: Source) -> Option<&Entry> {
+        self.channels.get(channel)?.get(&previous)
     }
 }
 
@@ -185,6 +198,8 @@ pub struct Listening {
     pub patterns: u32,
     /// Time for which it was waited for; none if it is here.
     pub absent: Duration,
+    /// Events may have passed it by, as they waited for it no longer.
+    pub has_missed: bool,
 }
 
 impl Listening {
@@ -192,7 +207,7 @@ impl Listening {
     /// never are all back.
     pub fn unknown(channel: &Arc<str>, absent: Duration) -> Listening {
         let (channel, source) = (Arc::clone(channel), Source::NONE);
-        Listening { channel, source, before: source, patterns: 0, absent }
+        Listening { channel, source, before: source, patterns: 0, absent, has_missed: true }
     }
 }
 

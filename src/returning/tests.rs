@@ -14,7 +14,14 @@ fn source(client: u32) -> Source {
 }
 
 fn listening(source: Source) -> Listening {
-    Listening { channel: "a".into(), source, before: source, patterns: 2, absent: Duration::ZERO }
+    Listening {
+        channel: "a".into(),
+        source,
+        before: source,
+        patterns: 2,
+        absent: Duration::ZERO,
+        has_missed: false,
+    }
 }
 
 fn record_of_two() -> Record {
@@ -80,6 +87,23 @@ fn whoever_is_not_back_stands_in_the_next_record_for_a_bounded_time() {
     assert!(record.is_empty());
     let late = passed_on(&record_of_two(), 8, HOLD_WINDOW, &[]);
     assert!(late.is_empty() && late.knows(7), "it waited for its whole window");
+}
+
+/// What the one broker let go on the next one cannot have kept.
+#[test]
+fn whoever_was_waited_for_no_longer_is_waited_for_again_but_promised_nothing() {
+    let mut returning = Returning::new(&record_of_two(), ns(0), MAX_HOLD);
+    let passed_on = |returning: &Returning| {
+        let mut left = Record::of(8);
+        left.add(&returning.absent(ns(10)));
+        Record::decode(&left.encode())
+    };
+    assert!(passed_on(&returning).has_kept_all_for("a", source(1)));
+    returning.release("a");
+    let record = passed_on(&returning);
+    assert_eq!(record.patterns_of("a", source(1)), 2);
+    assert!(!record.has_kept_all_for("a", source(1)));
+    assert!(!record.has_kept_all_for("a", source(3)), "nobody knows it");
 }
 
 #[test]

@@ -138,7 +138,7 @@ impl<I: Io> Shard<I> {
         let max_payload_bytes = rules.max_payload_bytes(channel, config.max_payload_bytes);
         let rate = rules.rate(channel);
         // What other machines emitted meanwhile waits only if the link's session goes on.
-        let held = awaited > 0
+        let held = config.awaited.has_kept_all_for(channel, hello.previous)
             && (config.is_heir_of_link || !self.router.channels.is_linked())
             && self.returning.holds(channel, self.now);
         let guard = self.first_guard(conn, channel);

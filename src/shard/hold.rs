@@ -115,9 +115,14 @@ impl<I: Io> Shard<I> {
         self.release_hold(channel);
     }
 
-    /// Releases all channels, as the broker shuts down.
+    /// Releases all channels, as the broker shuts down: who comes back just now has not been
+    /// waited for, and learns that from the next broker.
     pub(super) fn release_all_holds(&mut self) {
         for channel in self.returning.overdue(Instant::NEVER) {
+            let id = self.router.channels.find(&channel);
+            let late = self.connections.iter().filter(|it| it.is_promised && it.channel == id);
+            let late: Vec<Conn> = late.map(|it| it.target.conn).collect();
+            late.into_iter().for_each(|conn| self.connections.at(conn).is_promised = false);
             self.release_hold(&channel);
         }
     }
@@ -232,7 +237,7 @@ impl<I: Io> Shard<I> {
         };
         let returning = self.connections.iter().filter(|it| !it.leaves);
         listening.extend(returning.filter_map(|connection| {
-            let Connection { source, previous, awaited, patterns, .. } = connection;
+            let Connection { source, previous, awaited, patterns, is_promised, .. } = connection;
             let channel = &self.router.channels.get(connection.channel?).name;
             let had = match awaited {
                 0 => 0,
@@ -244,6 +249,7 @@ impl<I: Io> Shard<I> {
                 before: if *awaited > 0 { *previous } else { *source },
                 patterns: had.max(patterns.len() as u32),
                 absent: Duration::ZERO,
+                has_missed: *awaited > 0 && !is_promised,
             })
         }));
         listening.retain(|it| it.patterns > 0 || it.source == Source::NONE);

@@ -11,7 +11,7 @@ use netcluster_wire::{ErrorCode, Kind, Source, frame};
 use crate::connection::{Receiving, State};
 use crate::mesh::Message;
 use crate::request::Drain;
-use crate::returning::{Listening, Record};
+use crate::returning::{Listening, MAX_HOLD, Record};
 use crate::target::{LINK_HOME, Target};
 use crate::timers::Timer;
 use crate::will::Will;
@@ -164,7 +164,10 @@ impl<I: Io> Shard<I> {
     /// them, or as long later as they are waited for.
     pub(super) fn drain(&mut self) {
         if matches!(self.shutdown.phase, Phase::None) && self.returning.is_awaiting(self.now) {
-            let latest = self.deadline(self.shared.config.hold);
+            // Who comes to an heir's heir was told to come; in the end nobody is waited for long.
+            let hold = self.shared.config.hold;
+            let hold = if self.shared.heir.is_there() { hold } else { hold.min(MAX_HOLD) };
+            let latest = self.deadline(hold);
             let latest = *self.shutdown.latest_start.get_or_insert_with(|| {
                 self.timers.set(latest, Timer::Quiet);
                 latest
