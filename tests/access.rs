@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::mpsc;
 use std::thread;
 
-use common::{Bed, Bus, Raw, on_all, take, wait_until};
-use netcluster::{AccessOptions, BrokerOptions};
+use common::{Bed, Bus, PATIENCE, Raw, on_all, take, wait_until};
+use netcluster::{AccessOptions, Broker, BrokerOptions};
 use netcluster_client::{Client, ClientBuilder, Error, ErrorKind, Lifecycle, RecvError};
 use netcluster_wire::{ErrorCode, Hello, Kind};
 
@@ -262,6 +262,38 @@ on_all! {
         reload(bed, &bus, &[]);
         free.emit("lost", b"found").unwrap();
         assert_eq!(take(&lost).payload(), b"found", "nobody is deaf after a mistake is mended");
+    }
+}
+
+/// Has a broker with these rules take the place of another. For a client that is not back it
+/// would wait longer than a test does.
+fn succeed(bed: &Bed, bus: &mut Bus, all: &[AccessOptions]) {
+    let mut options = bed.options(&bus.path);
+    restrict(&mut options, all);
+    options.stall_timeout = PATIENCE * 10;
+    let claimant = Broker::prepare(options).unwrap().bind_beside().unwrap();
+    let broker = bus.broker.take().unwrap();
+    broker.hand_over(claimant.name(), claimant.terms()).expect("it hands over");
+    let ending = thread::spawn(move || broker.join());
+    let owned = claimant.own(PATIENCE, || {}).unwrap();
+    bus.broker = Some(owned.start().unwrap());
+    ending.join().unwrap().expect("an orderly end");
+}
+
+on_all! {
+    fn nobody_waits_for_a_pattern_that_a_successor_refuses(bed) {
+        let mut bus = bed.bus_with(|options| restrict(options, &[]));
+        let Some((client, _tells)) = client_of_user(&bus, |it| it) else { return };
+        let lost = client.subscribe("lost").unwrap();
+        let (free, listener) = (bus.client(), bus.client());
+        let heard = listener.subscribe("n").unwrap();
+        succeed(bed, &mut bus, &[rule(&format!("user={USER}"), &[], &[], &["other"])]);
+        free.emit("n", b"1").unwrap();
+        assert_eq!(take(&heard).payload(), b"1");
+        assert_eq!(bus.status().totals.forbidden_patterns, 1);
+        reload(bed, &bus, &[]);
+        free.emit("lost", b"found").unwrap();
+        assert_eq!(take(&lost).payload(), b"found");
     }
 }
 

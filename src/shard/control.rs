@@ -250,6 +250,8 @@ impl<I: Io> Shard<I> {
             Pattern::new(name).map_err(|error| (ErrorCode::Pattern, error.to_string()))?;
         if let Some(text) = self.forbids_listening(conn, &pattern) {
             self.suspend_if_back(conn, &pattern);
+            // Nobody waits for what does not come.
+            self.subscribed_again(conn);
             return Err((ErrorCode::Forbidden, text));
         }
         let most = self.shared.config.max_patterns;
