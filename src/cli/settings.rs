@@ -160,9 +160,11 @@ impl Settings {
             stall_timeout: newer.stall_timeout,
             hello_timeout: newer.hello_timeout,
             drain_timeout: newer.drain_timeout,
+            access_default: newer.access_default,
             log: newer.log,
             link,
             channels: newer.channels,
+            access: newer.access,
             ..self
         }
     }
