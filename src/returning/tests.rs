@@ -89,7 +89,7 @@ fn whoever_is_not_back_stands_in_the_next_record_for_a_bounded_time() {
     assert!(late.is_empty() && late.knows(7), "it waited for its whole window");
 }
 
-/// What the one broker let go on the next one cannot have kept.
+/// Events that one broker let go on the next one cannot have kept.
 #[test]
 fn whoever_was_waited_for_no_longer_is_waited_for_again_but_promised_nothing() {
     let mut returning = Returning::new(&record_of_two(), ns(0), MAX_HOLD);
