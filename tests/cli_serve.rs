@@ -137,6 +137,7 @@ fn a_second_signal_ends_at_once() {
 }
 
 /// A broker that waited for a slow listener made it again, and clients came in vain.
+#[cfg(unix)]
 #[test]
 fn the_socket_is_not_made_again_while_the_broker_ends() {
     if !has_signals() {
