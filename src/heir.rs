@@ -104,15 +104,13 @@ impl Heir {
         answer: Answer,
     ) -> Result<(), String> {
         self.want(terms);
-        let ordered = self.0.keeper.get().map(|it| it.send(Order::HandOver(heir, answer)));
-        match ordered {
-            Some(Ok(())) => Ok(()),
-            _ => {
-                Err("its socket cannot be given away; one that the service manager has made stays \
-                      when the broker is restarted"
-                    .to_owned())
-            }
-        }
+        let keeper = self.0.keeper.get().ok_or(
+            "its socket cannot be given away; one that the service manager has made stays when \
+             the broker is restarted",
+        )?;
+        keeper.send(Order::HandOver(heir, answer)).map_err(|_| {
+            "another broker has just taken its place, or is about to: ask that one".to_owned()
+        })
     }
 }
 
@@ -124,5 +122,22 @@ pub fn terms_of_node(terms: &str, node: u32) -> String {
 impl fmt::Debug for Heir {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Heir").field("is_there", &self.is_there()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_of_the_service_manager_and_a_place_that_is_taken_are_told_apart() {
+        let reason = |heir: &Heir| heir.appoint("b".into(), None, Box::new(|_| {})).unwrap_err();
+        let heir = Heir::default();
+        assert!(reason(&heir).contains("service manager"));
+        let (keeper, gone) = mpsc::channel();
+        let shutdown = Shutdown { asked: Arc::default(), wakers: Arc::default() };
+        heir.set_keeper(keeper, shutdown);
+        drop(gone);
+        assert!(reason(&heir).contains("another broker has just taken its place"));
     }
 }
