@@ -1,4 +1,7 @@
-//! Settings that a reload changes, by what they do afterwards.
+//! Settings that a reload changes, by what they do afterwards, also to processes that are stopped,
+//! which Windows cannot.
+
+#![cfg(unix)]
 
 mod support;
 
