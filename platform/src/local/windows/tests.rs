@@ -59,7 +59,7 @@ fn a_client_is_known_by_process_and_user() {
     let _client = Pipe::connect(&path, PATIENCE).unwrap();
     let peer = peer::of(listener.instance().unwrap().as_handle());
     assert_eq!(peer.pid, std::process::id());
-    assert_eq!(peer.user.as_deref(), Some(accounts::own_identifier().unwrap().as_str()));
+    assert_eq!(peer.user.as_deref(), Some(&accounts::own_identifier().unwrap()));
     assert_eq!((peer.uid, peer.gid), (u32::MAX, u32::MAX));
 }
 
