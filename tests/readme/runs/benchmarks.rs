@@ -90,5 +90,6 @@ pub const ROWS: &[Row] = &[
     ("cd bindings/node", Elsewhere("it takes packages of npm and nats-server")),
     ("cargo bench -- --quick", Elsewhere("it takes half an hour; `.ci/run clippy` compiles them")),
     ("cargo install --locked gungraun-runner", Elsewhere("`.ci/run counts` does it")),
+    ("TAKEOVERS=10", Elsewhere("`cargo test --test takeovers` is its short form")),
     ("callgrind_annotate", Elsewhere("it reads what `cargo bench --bench counts` left")),
 ];
