@@ -25,8 +25,9 @@ const MAX_KIB_PER_H: f64 = 256.0;
 const MAX_COUNT_PER_H: f64 = 2.0;
 /// Span below which slopes are shown and not judged: a page is much in a minute.
 const MIN_SPAN: Duration = Duration::from_secs(1800);
-/// Number of descriptors, mappings and threads by which a short run may end above its
-/// warm-up: connections that take shared memory have more of each than others.
+/// Number of descriptors and threads by which a short run may end above its warm-up:
+/// connections that take shared memory have more of each than others. Mappings are memory
+/// there: the allocator makes some for each thread once it is first busy.
 const SHORT_ALLOWANCE: f64 = 16.0;
 
 /// Holdings of a process.
@@ -123,7 +124,7 @@ fn trend(process: &str, measure: &str, points: &[(f64, f64)]) -> Option<Trend> {
     let grows = if is_long {
         slope.is_some_and(|slope| slope.low > limit_per_hour)
     } else {
-        !is_memory && last.1 > first.1 + SHORT_ALLOWANCE
+        !is_memory && measure != "mappings" && last.1 > first.1 + SHORT_ALLOWANCE
     };
     Some(Trend {
         process: process.to_owned(),
