@@ -122,20 +122,17 @@ impl AccessRules {
     /// Returns the rights of a client on a channel; `None`: it may do everything there and on
     /// every other channel.
     pub fn rights(self: &Arc<Self>, peer: &Peer, channel: &str) -> Option<Rights> {
-        let is_named = self.rules.iter().any(|rule| rule.is_for(peer));
-        let is_free = self.default == AccessDefault::Allow
-            && !is_named
-            && (peer.is_known() || self.rules.is_empty());
-        if is_free {
-            return None;
-        }
         let own = self.rules.iter().enumerate().filter(|(_, rule)| rule.is_for(peer));
-        if own.clone().any(|(_, rule)| rule.is_everything()) {
+        let own: Vec<(usize, &Rule)> = own.collect();
+        let is_free = self.default == AccessDefault::Allow
+            && own.is_empty()
+            && (peer.is_known() || self.rules.is_empty());
+        if is_free || own.iter().any(|(_, rule)| rule.is_everything()) {
             return None;
         }
-        let names: Vec<&str> = own.clone().map(|(_, rule)| &*rule.name).collect();
-        let here = own.filter(|(_, rule)| rule.holds_on(channel));
-        let here = here.map(|(at, _)| at as u16).collect();
+        let names: Vec<&str> = own.iter().map(|(_, rule)| &*rule.name).collect();
+        let here = own.iter().filter(|(_, rule)| rule.holds_on(channel));
+        let here = here.map(|(at, _)| *at as u16).collect();
         Some(Rights { rules: Arc::clone(self), here, names: names.join(", ").into() })
     }
 }

@@ -249,6 +249,12 @@ impl Connection {
         matches!(self.state, State::Open)
     }
 
+    /// Returns whether access rules let the client emit events of this name.
+    #[inline]
+    pub fn may_emit(&mut self, name: &[u8]) -> bool {
+        self.guard.as_mut().is_none_or(|guard| guard.may_emit(name))
+    }
+
     /// Returns whether the queue lags behind its socket.
     pub fn is_slow(&self) -> bool {
         self.lag == Lag::Slow

@@ -20,9 +20,7 @@ impl<I: Io> Shard<I> {
         let connection = self.connections.at(conn);
         let (asking, echo) = (connection.target, connection.echo);
         let Some(channel) = connection.channel else { return true };
-        if let Some(guard) = &mut connection.guard
-            && !guard.may_emit(name)
-        {
+        if !connection.may_emit(name) {
             let text = self.why_not_emit(conn, name);
             self.reply_error(conn, ErrorCode::Forbidden, request, &text);
             return true;

@@ -101,28 +101,30 @@ impl<I: Io> Shard<I> {
 
     /// Lets events go on in a channel, whoever is not back: who comes back just now is told.
     pub(super) fn hold_is_over(&mut self, channel: &str) {
-        let Some(id) = self.router.channels.find(channel) else {
-            return self.release_hold(channel);
-        };
-        let late = |it: &&Connection| it.is_promised && it.is_open() && it.channel == Some(id);
-        let late: Vec<Conn> =
-            self.connections.iter().filter(late).map(|it| it.target.conn).collect();
-        for conn in late {
-            self.connections.at(conn).is_promised = false;
-            let lost = encode_lost(LossReason::Disconnected);
-            self.reply(conn, &frame::encode(Kind::Lost, Source::NONE, 0, b"", &lost));
+        for conn in self.break_promises(channel) {
+            if self.connections.at(conn).is_open() {
+                let lost = encode_lost(LossReason::Disconnected);
+                self.reply(conn, &frame::encode(Kind::Lost, Source::NONE, 0, b"", &lost));
+            }
         }
         self.release_hold(channel);
+    }
+
+    /// Takes back from the clients of a channel that are not back in full what their welcome
+    /// promised; returns them.
+    fn break_promises(&mut self, channel: &str) -> Vec<Conn> {
+        let Some(id) = self.router.channels.find(channel) else { return Vec::new() };
+        let late = self.connections.iter().filter(|it| it.is_promised && it.channel == Some(id));
+        let late: Vec<Conn> = late.map(|it| it.target.conn).collect();
+        late.iter().for_each(|&conn| self.connections.at(conn).is_promised = false);
+        late
     }
 
     /// Releases all channels, as the broker shuts down: who comes back just now has not been
     /// waited for, and learns that from the next broker.
     pub(super) fn release_all_holds(&mut self) {
         for channel in self.returning.overdue(Instant::NEVER) {
-            let id = self.router.channels.find(&channel);
-            let late = self.connections.iter().filter(|it| it.is_promised && it.channel == id);
-            let late: Vec<Conn> = late.map(|it| it.target.conn).collect();
-            late.into_iter().for_each(|conn| self.connections.at(conn).is_promised = false);
+            self.break_promises(&channel);
             self.release_hold(&channel);
         }
     }

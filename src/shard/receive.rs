@@ -178,9 +178,7 @@ impl<I: Io> Shard<I> {
                 self.deliver_pending(conn, chunk, pending.take());
                 return Err(Fault::Source);
             }
-            if let Some(guard) = &mut connection.guard
-                && !guard.may_emit(run.name)
-            {
+            if !connection.may_emit(run.name) {
                 connection.last_sequence = run.last_sequence;
                 self.deliver_pending(conn, chunk, pending.take());
                 self.refuse_events(conn, run.name, run.frames);
@@ -251,9 +249,7 @@ impl<I: Io> Shard<I> {
         let sequence = header.sequence.get();
         let name = &head[netcluster_wire::limits::HEADER_BYTES..][..header.name_len.get() as usize];
         let channel = channel.expect("an open connection has a channel");
-        if let Some(guard) = &mut connection.guard
-            && !guard.may_emit(name)
-        {
+        if !connection.may_emit(name) {
             connection.last_sequence = sequence;
             self.refuse_events(conn, name, 1);
             return Ok(true);
